@@ -1,0 +1,51 @@
+// Who am I, who else is there, and how tensors move between ranks. All calls are collective: every rank makes the same
+// calls in the same order with the same sizes. Buffers are contiguous, of one dtype and on the communicator's device.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace fmtrain {
+
+/// kTreeSum: element i is ((x0+x1)+(x2+x3))+... over ranks, a fixed order that for a power of two ranks extends the tree
+/// of the ranks' own partial sums. kSum: the backend's fastest order. kMax: largest value.
+enum class ReduceOp { kTreeSum, kSum, kMax };
+
+/// A collective in flight. Move-only; wait() returns when the result may be used by the caller's stream (CPU: when it is
+/// there). A Work that is destroyed unwaited is waited for. The buffers must outlive it and must not be touched before wait().
+class [[nodiscard]] Work {
+ public:
+  Work() = default;
+  explicit Work(std::function<void()> finish) : finish_(std::move(finish)) {}
+  Work(Work&& other) noexcept : finish_(std::move(other.finish_)) { other.finish_ = nullptr; }
+  Work& operator=(Work&& other) noexcept;
+  ~Work();
+  void wait();
+ private:
+  std::function<void()> finish_;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// Zero-filled memory, 64-byte aligned, that collectives move without a copy (for MPI: this rank's part of a window shared
+  /// within the node). Collective; same numel on every rank. Valid while the communicator lives.
+  virtual at::Tensor allocate(int64_t numel, at::ScalarType dtype) = 0;
+  /// In place: every rank ends with the reduction.
+  virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
+  /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.
+  virtual Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) = 0;
+  /// full = the shards in rank order; shard may be this rank's own piece of full.
+  virtual Work all_gather(at::Tensor full, at::Tensor shard) = 0;
+  virtual Work broadcast(at::Tensor buffer, int root) = 0;
+  virtual void barrier() = 0;
+};
+
+/// A world of one; every collective is the identity (copies where shard and full differ).
+std::unique_ptr<Communicator> make_single_communicator();
+
+}  // namespace fmtrain

@@ -1,0 +1,1 @@
+// Carrier of the precompiled torch/torch.h that every other library reuses.

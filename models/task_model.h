@@ -1,0 +1,80 @@
+// A model with a head for one task: tensors in, tensors out. It knows nothing of ranks, files or YAML.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/batch.h"
+
+namespace fmtrain {
+
+enum class Task { kTokenClassification, kSequenceClassification };
+enum class Pooling { kPooler, kCls, kMean };
+enum class Precision { kFp32, kBf16 };
+
+/// Dropout probabilities in [0, 1).
+struct DropoutRates {
+  double hidden = 0.1, attention = 0.1, head = 0.1;
+};
+
+/// Shape of a BERT-family encoder (keys of Hugging Face's config.json) and of the head on top.
+struct ModelConfig {
+  int64_t vocab_size = 0, hidden_size = 0, layers = 0, heads = 0, intermediate_size = 0, max_positions = 0, type_vocab_size = 2;
+  double layer_norm_eps = 1e-12, initializer_range = 0.02;
+  std::string activation = "gelu";  ///< gelu (erf) only
+  Task task = Task::kTokenClassification;
+  Pooling pooling = Pooling::kPooler;
+  int64_t labels = 0;
+  DropoutRates dropout;
+  Precision precision = Precision::kFp32;
+};
+
+/// How one forward pass is run.
+struct Pass {
+  bool training = false;  ///< dropout on
+  uint64_t seed = 0;      ///< run.seed; with step and sample ids it fixes every dropout bit
+  int64_t step = 0;       ///< global update number, from 0
+};
+
+/// Sum (not mean) of the losses of the valid targets of one leaf, and their number.
+struct Loss {
+  at::Tensor sum;  ///< fp32 scalar on the graph
+  int64_t count = 0;
+};
+
+/// A parameter under its Hugging Face name, e.g. "bert.encoder.layer.0.output.dense.weight" or "classifier.bias".
+struct NamedParameter {
+  std::string name;
+  at::Tensor value;   ///< fp32 leaf of the autograd graph
+  bool decays = true; ///< false for biases and norm weights
+};
+
+class TaskModel {
+ public:
+  virtual ~TaskModel() = default;
+  virtual const ModelConfig& config() const = 0;
+  /// All parameters in forward order (embeddings first, head last). The order is fixed by the config.
+  virtual std::vector<NamedParameter>& parameters() = 0;
+  /// fp32 logits: [T, labels] for token classification, [S, labels] for sequence classification.
+  virtual at::Tensor logits(const Batch& batch, const Pass& pass) = 0;
+  /// fp32 [T, hidden_size], the encoder's last hidden state.
+  virtual at::Tensor hidden_states(const Batch& batch, const Pass& pass) = 0;
+  /// Cross-entropy summed over batch.targets != kIgnoreTarget; differentiable.
+  virtual Loss loss(const Batch& batch, const Pass& pass) = 0;
+  /// The values of the parameters were changed (or rebound to other storage) from outside: refresh low-precision copies.
+  virtual void parameters_changed() = 0;
+};
+
+/// Build a model with every parameter at its counter-based initial value f(seed, name, element): normal(0,
+/// initializer_range) for weights, 0 for biases, 1 for norm weights. Throws c10::Error on impossible shapes.
+std::unique_ptr<TaskModel> make_bert(const ModelConfig& config, uint64_t seed);
+
+/// Useful floating-point operations of one real token in a sample of `length` tokens, training (forward + backward):
+/// 6 * P_enc + 12 * L * d * length, embeddings not counted (design: performance, section 3). Evaluation is a third.
+double train_flop_per_token(const ModelConfig& config, double length);
+
+}  // namespace fmtrain

@@ -1,0 +1,37 @@
+// The one seam to the file system for checkpoints and model directories, so that tests can fail any call.
+// Every call returns 0 or an errno value; only EINTR of open and write is retried inside.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fmtrain {
+
+class FileOps {
+ public:
+  virtual ~FileOps() = default;
+  virtual int create_exclusive(const std::string& path, int* fd) = 0;  ///< O_EXCL | O_NOFOLLOW, mode 0600
+  virtual int write(int fd, const void* data, size_t bytes) = 0;       ///< all bytes, or an error
+  virtual int fsync(int fd) = 0;
+  virtual int close(int fd) = 0;
+  virtual int make_dir(const std::string& path) = 0;                   ///< mode 0700
+  virtual int rename(const std::string& from, const std::string& to) = 0;
+  virtual int unlink(const std::string& path) = 0;
+  virtual int remove_dir(const std::string& path) = 0;                 ///< empty directory
+  virtual int sync_dir(const std::string& path) = 0;
+  virtual int open(const std::string& path, int* fd) = 0;              ///< read only
+  virtual int read(int fd, void* data, size_t bytes, int64_t offset) = 0;  ///< exactly `bytes`; EIO when the file is shorter
+  virtual int size(int fd, int64_t* bytes) = 0;
+  virtual int list(const std::string& path, std::vector<std::string>* names) = 0;  ///< without . and ..; sorted
+  virtual int space(const std::string& path, int64_t* free_bytes) = 0;
+};
+
+/// The real file system.
+FileOps& posix_files();
+
+/// Whole file into a string; throws StorageError naming it, or when it is larger than `limit`.
+std::string read_file(FileOps& files, const std::string& path, size_t limit);
+/// Write a temporary beside `path`, fsync, rename over `path`, fsync the directory. Throws StorageError.
+void write_file_atomic(FileOps& files, const std::string& path, const std::string& content);
+
+}  // namespace fmtrain
