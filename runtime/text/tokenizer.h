@@ -33,7 +33,4 @@ class Tokenizer {
 /// naming file and place: unknown component, duplicate or gapped ids, sizes over the limits.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& model_dir);
 
-/// True when `text` is valid UTF-8 without NUL; else *at is the offset of the first bad byte.
-bool valid_utf8(std::string_view text, size_t* at);
-
 }  // namespace fmtrain

@@ -1,0 +1,156 @@
+// Every key of the config file, with default, unit and meaning; names and defaults are docs/config.md's. The table that maps
+// keys to these fields is runtime/config/keys.cpp, and from it come the reader, the schema and the reference.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/model_config.h"
+
+namespace fmtrain {
+
+enum class Device { kAuto, kCpu, kCuda };
+enum class Format { kAuto, kConll, kCsv, kTsv, kJsonl, kClinc150, kHdf5 };
+enum class Overlong { kSplit, kTruncate, kError };
+enum class Order { kRandom, kLengthGrouped };
+enum class OptimizerName { kAdamW, kSgd };
+enum class ScheduleName { kLinear, kCosine, kConstant, kInverseSqrt, kWsd };
+enum class Init { kPretrained, kRandom };
+enum class Progress { kAuto, kBar, kPlain, kOff };
+
+/// "epoch" or a number of steps.
+struct Every {
+  int64_t steps = 0;  ///< 0: at the end of every epoch
+};
+
+struct RunSection {
+  std::string dir;                      ///< run directory; default runs/NAME, NAME = the config file's name
+  uint64_t seed = 1;                    ///< fixes order, new heads and dropout
+  std::optional<double> time_limit;     ///< seconds; the run saves and stops with exit code 75 before it
+};
+
+struct ModelSection {
+  std::string path;                     ///< directory, or a name in the model cache
+  Task task = Task::kTokenClassification;
+  Pooling pooling = Pooling::kPooler;
+  DropoutRates dropout;                 ///< probabilities in [0, 1)
+  Init init = Init::kPretrained;
+};
+
+struct Columns {
+  std::string text = "text", label = "label";  ///< csv, tsv, jsonl: names of columns or members
+  int64_t word = 0, tag = -1;                  ///< conll: column numbers; negative: from the end
+};
+
+struct DataSection {
+  std::string train, validation, test;  ///< files as written, resolved to existing paths; empty: none
+  Format format = Format::kAuto;
+  Columns columns;
+  int64_t max_length = 128;             ///< tokens with special tokens, 4..1,048,576
+  Overlong overlong = Overlong::kSplit;
+  Order order = Order::kRandom;
+  std::optional<int64_t> limit;         ///< first n training samples
+};
+
+struct BatchSection {
+  int64_t global = 32;                  ///< samples of one update
+  int64_t micro = 16;                   ///< samples of one leaf; divides global
+};
+
+struct OptimizerSection {
+  OptimizerName name = OptimizerName::kAdamW;
+  double lr = 2.0e-4;                   ///< peak learning rate
+  double weight_decay = 0.01;           ///< not applied to biases and norm weights
+  double beta1 = 0.9, beta2 = 0.999;    ///< adamw
+  double eps = 1.0e-8;                  ///< adamw
+  double momentum = 0.9;                ///< sgd
+  double clip_norm = 1.0;               ///< largest global gradient norm; 0: no clipping
+};
+
+struct ScheduleSection {
+  ScheduleName name = ScheduleName::kLinear;
+  double warmup = 0.1;                  ///< < 1: share of all steps; >= 1: steps
+  double epochs = 3;                    ///< passes over the training set
+  std::optional<int64_t> steps;         ///< updates; overrides epochs
+};
+
+struct FinetuneSection {
+  bool freeze_backbone = false;         ///< only the head is trained
+  bool freeze_embeddings = false;
+  int64_t freeze_layers = 0;            ///< the first n encoder layers
+  std::vector<std::string> patterns;    ///< glob patterns (* and ?) over parameter names
+};
+
+struct EvaluateSection {
+  Every every;
+  std::string metric = "auto";          ///< auto: f1 for token classification, accuracy for sequence classification; also "loss"
+  std::optional<int64_t> patience;      ///< evaluations without improvement before the run stops
+  double min_delta = 0.0;               ///< smallest change that counts as improvement
+};
+
+struct CheckpointSection {
+  Every every;
+  int64_t keep = 3;                     ///< checkpoints kept besides the best
+  bool async = true;                    ///< write behind the next steps
+};
+
+struct EngineSection {
+  Device device = Device::kAuto;
+  int64_t zero = 0;                     ///< 0: replicated; 1, 2: sharded optimizer state and gradients
+  Precision precision = Precision::kFp32;
+  std::string recompute = "none";
+  std::optional<int64_t> threads;       ///< per rank; absent (auto): the cores of the affinity mask over the ranks of the node
+};
+
+struct NumericsSection {
+  bool exact = true;                    ///< same bits for every rank count
+};
+
+struct ReportSection {
+  Progress progress = Progress::kAuto;
+  bool tensorboard = true;
+  int64_t bootstrap = 1000;             ///< resamples for the confidence intervals; 0: none
+};
+
+struct Config {
+  RunSection run;
+  ModelSection model;
+  DataSection data;
+  BatchSection batch;
+  OptimizerSection optimizer;
+  ScheduleSection schedule;
+  FinetuneSection finetune;
+  EvaluateSection evaluate;
+  CheckpointSection checkpoint;
+  EngineSection engine;
+  NumericsSection numerics;
+  ReportSection report;
+  std::string name;                           ///< the config file's name without folder and extension
+  std::map<std::string, std::string> origin;  ///< key path -> "default", "file:line", or "--set"
+};
+
+/// Read and check one file. All faults at once in one ConfigError, a line each: "file:line:col: path: what (did you mean ...)".
+/// `overrides` are "a.b=c". Relative data and model paths are resolved against the file's folder, then the working directory.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+/// The resolved config as YAML, each value with its origin as a comment; load_config of it gives the same Config.
+std::string resolved_yaml(const Config& config);
+
+/// SHA-256 over the keys that fix the computation (not run.dir, run.time_limit, checkpoint, report, engine.threads,
+/// data paths), as `path=value` lines. Two runs with equal hashes, data and weights give equal bits.
+std::string computation_hash(const Config& config);
+
+/// `key: value` lines that differ between two computation descriptions, for messages on resume.
+std::vector<std::string> computation_lines(const Config& config);
+
+/// configs/reference.yaml: every key with default, unit and meaning.
+std::string reference_yaml();
+/// JSON Schema (2020-12) of the config file, for editors.
+std::string config_schema();
+
+/// $FMTRAIN_HOME, else ~/.cache/fmtrain.
+std::string cache_dir();
+
+}  // namespace fmtrain

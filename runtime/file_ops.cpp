@@ -1,0 +1,146 @@
+#include "runtime/file_ops.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "runtime/errors.h"
+
+namespace fmtrain {
+namespace {
+
+int result(int status) { return status == 0 ? 0 : errno; }
+
+int open_retrying(const char* path, int flags, mode_t mode, int* fd) {
+  do *fd = ::open(path, flags | O_CLOEXEC, mode);
+  while (*fd < 0 && errno == EINTR);
+  return *fd < 0 ? errno : 0;
+}
+
+class PosixFiles final : public FileOps {
+ public:
+  int create_exclusive(const std::string& path, int* fd) override {
+    return open_retrying(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0600, fd);
+  }
+  int write(int fd, const void* data, size_t bytes) override {
+    const auto* p = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t n = ::write(fd, p, std::min(bytes, size_t{1} << 30));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return errno;
+      p += n;
+      bytes -= static_cast<size_t>(n);
+    }
+    return 0;
+  }
+  int fsync(int fd) override { return result(::fsync(fd)); }
+  int close(int fd) override { return result(::close(fd)); }
+  int make_dir(const std::string& path) override { return result(::mkdir(path.c_str(), 0700)); }
+  int rename(const std::string& from, const std::string& to) override { return result(::rename(from.c_str(), to.c_str())); }
+  int unlink(const std::string& path) override { return result(::unlink(path.c_str())); }
+  int remove_dir(const std::string& path) override { return result(::rmdir(path.c_str())); }
+  int sync_dir(const std::string& path) override {
+    int fd = -1;
+    if (const int error = open_retrying(path.c_str(), O_RDONLY | O_DIRECTORY, 0, &fd)) return error;
+    const int error = fsync(fd);
+    const int closed = close(fd);
+    return error ? error : closed;
+  }
+  int open(const std::string& path, int* fd) override { return open_retrying(path.c_str(), O_RDONLY, 0, fd); }
+  int read(int fd, void* data, size_t bytes, int64_t offset) override {
+    auto* p = static_cast<char*>(data);
+    while (bytes > 0) {
+      const ssize_t n = ::pread(fd, p, std::min(bytes, size_t{1} << 30), offset);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return n < 0 ? errno : EIO;
+      p += n;
+      offset += n;
+      bytes -= static_cast<size_t>(n);
+    }
+    return 0;
+  }
+  int size(int fd, int64_t* bytes) override {
+    struct stat info {};
+    const int status = ::fstat(fd, &info);
+    *bytes = info.st_size;
+    return result(status);
+  }
+  int list(const std::string& path, std::vector<std::string>* names) override {
+    DIR* dir = ::opendir(path.c_str());
+    if (!dir) return errno;
+    names->clear();
+    errno = 0;
+    while (const dirent* entry = ::readdir(dir)) {
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") names->push_back(name);
+    }
+    const int error = errno;
+    ::closedir(dir);
+    std::sort(names->begin(), names->end());
+    return error;
+  }
+  int space(const std::string& path, int64_t* free_bytes) override {
+    struct statvfs info {};
+    const int status = ::statvfs(path.c_str(), &info);
+    *free_bytes = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+    return result(status);
+  }
+};
+
+void require(int error, const std::string& path, const char* action) {
+  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+}
+
+std::string temporary_beside(const std::string& path) {
+  static std::atomic<int> counter{0};
+  return path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+}
+
+}  // namespace
+
+FileOps& posix_files() {
+  static PosixFiles files;
+  return files;
+}
+
+std::string read_file(FileOps& files, const std::string& path, size_t limit) {
+  int fd = -1;
+  require(files.open(path, &fd), path, "open");
+  int64_t bytes = 0;
+  int error = files.size(fd, &bytes);
+  const bool fits = bytes >= 0 && static_cast<uint64_t>(bytes) <= limit;
+  std::string content;
+  if (!error && fits) {
+    content.resize(static_cast<size_t>(bytes));
+    error = files.read(fd, content.data(), content.size(), 0);
+  }
+  files.close(fd);
+  require(error, path, "read");
+  if (!fits) throw StorageError(path + ": " + std::to_string(bytes) + " bytes, more than the limit of " + std::to_string(limit));
+  return content;
+}
+
+void write_file_atomic(FileOps& files, const std::string& path, const std::string& content) {
+  const std::string temporary = temporary_beside(path);
+  int fd = -1;
+  require(files.create_exclusive(temporary, &fd), temporary, "create");
+  int error = files.write(fd, content.data(), content.size());
+  if (!error) error = files.fsync(fd);
+  const int closed = files.close(fd);
+  if (!error) error = closed;
+  if (!error) error = files.rename(temporary, path);
+  if (error) files.unlink(temporary);
+  require(error, path, "write");
+  const auto slash = path.find_last_of('/');
+  require(files.sync_dir(slash == std::string::npos ? "." : path.substr(0, slash + 1)), path, "sync the directory of");
+}
+
+}  // namespace fmtrain
