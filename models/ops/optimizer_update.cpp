@@ -1,0 +1,63 @@
+#include "models/ops/optimizer_update.h"
+
+#include <cmath>
+
+#include "models/ops/multiversion.h"
+
+namespace fmtrain {
+
+AdamWUpdate adamw_update(double lr, double weight_decay, double beta1, double beta2, double eps, double scale, int64_t t) {
+  const auto n = static_cast<double>(t);
+  AdamWUpdate u;
+  u.scale = static_cast<float>(scale);
+  u.decay = static_cast<float>(1 - lr * weight_decay);
+  u.one_minus_beta1 = static_cast<float>(1 - beta1);
+  u.beta2 = static_cast<float>(beta2);
+  u.one_minus_beta2 = static_cast<float>(1 - beta2);
+  u.step_size = static_cast<float>(lr / (1 - std::pow(beta1, n)));
+  u.inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, n)));
+  u.eps = static_cast<float>(eps);
+  return u;
+}
+
+FMTRAIN_MULTIVERSION
+void apply_adamw(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
+                 float* __restrict exp_avg_sq, int64_t numel) {
+  const AdamWUpdate u = update;
+  for (int64_t i = 0; i < numel; ++i) {
+    const float g = u.scale * grad[i];
+    const float m = exp_avg[i] + u.one_minus_beta1 * (g - exp_avg[i]);
+    const float v = u.beta2 * exp_avg_sq[i] + u.one_minus_beta2 * g * g;
+    exp_avg[i] = m;
+    exp_avg_sq[i] = v;
+    param[i] = u.decay * param[i] - u.step_size * (m / (std::sqrt(v) * u.inverse_root + u.eps));
+  }
+}
+
+FMTRAIN_MULTIVERSION
+void apply_sgd(const SgdUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict buffer, int64_t numel) {
+  const SgdUpdate u = update;
+  for (int64_t i = 0; i < numel; ++i) {
+    const float g = u.scale * grad[i] + u.weight_decay * param[i];
+    buffer[i] = u.momentum * buffer[i] + g;
+    param[i] -= u.lr * buffer[i];
+  }
+}
+
+FMTRAIN_MULTIVERSION
+double sum_of_squares(const float* data, int64_t numel) {
+  constexpr int kLanes = 16;  // independent sums, so that the loop vectorises without reordering
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= numel; i += kLanes)
+    for (int k = 0; k < kLanes; ++k) {
+      const double x = data[i + k];
+      lanes[k] += x * x;
+    }
+  for (; i < numel; ++i) lanes[i % kLanes] += static_cast<double>(data[i]) * data[i];
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,41 @@
+// From the losses of one rank's leaves to one update of the model. The stage is chosen by constructing an engine; nobody else
+// asks for it.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "comm/communicator.h"
+#include "models/task_model.h"
+#include "runtime/checkpoint/state_dict.h"
+#include "runtime/config/config.h"
+
+namespace fmtrain {
+
+/// This rank's part of one step: slots [first, last) of `slots`, of which the first `present` hold samples.
+struct StepShape {
+  int64_t slots = 1, first = 0, present = 0;
+  double divisor = 1;  ///< valid targets of the whole step: losses are sums and are divided by it
+};
+
+struct StepResult {
+  double loss = 0;           ///< mean over the step's valid targets, leaf sums added in slot order; the same bits on every rank
+  double grad_norm = 0;      ///< of the mean loss, before clipping
+  bool applied = false;      ///< false: loss or norm was not finite, nothing changed on any rank
+  bool stop = false;         ///< some rank asked to stop
+  double communication = 0, optimizer = 0;  ///< seconds
+};
+
+class Engine : public Stateful {
+ public:
+  /// Begins a step. Every rank takes every step, also without a leaf.
+  virtual void begin_step(const StepShape& shape) = 0;
+  /// Runs backward for the next leaf and adds its gradient; when `last_leaf`, reductions start while backward still runs.
+  virtual void backward(const Loss& loss, bool last_leaf) = 0;
+  /// Collective: reduce, clip, update. `stop` is this rank's wish to stop after this step.
+  virtual StepResult step(double lr, bool stop) = 0;
+};
+
+/// Stage 0: parameters, gradients and optimizer state whole on every rank.
+std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact);
+
+}  // namespace fmtrain
