@@ -144,7 +144,9 @@ class ReplicatedEngine final : public Engine {
     const int64_t size = comm_.size(), rank = comm_.rank();
     block_sums(gradient_, rank * blocks / size, (rank + 1) * blocks / size, values + shape_.slots);
     values[shape_.slots + blocks] = stop ? 1 : 0;
-    comm_.all_reduce(facts, ReduceOp::kSum).wait();
+    at::Tensor shared = facts.to(gradient_.device());  // the communicator's own device
+    comm_.all_reduce(shared, ReduceOp::kSum).wait();
+    facts.copy_(shared);
     double squares = 0;
     for (int64_t i = 0; i < shape_.slots; ++i) result.loss += values[i];
     for (int64_t b = 0; b < blocks; ++b) squares += values[shape_.slots + b];

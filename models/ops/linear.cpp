@@ -1,0 +1,36 @@
+#include "models/ops/linear.h"
+
+#include <torch/torch.h>
+
+namespace fmtrain {
+namespace {
+
+/// Products on bf16 copies; the weight itself only receives the gradient.
+class LowLinear final : public torch::autograd::Function<LowLinear> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& low) {
+    const auto x16 = x.to(at::kBFloat16);
+    ctx->save_for_backward({x16, low});
+    ctx->saved_data["x"] = static_cast<int64_t>(x.scalar_type());
+    ctx->saved_data["needs"] = std::vector<int64_t>{x.requires_grad(), weight.requires_grad(), bias.requires_grad()};
+    return at::linear(x16, low, bias.to(at::kBFloat16));
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, const torch::autograd::variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto needs = ctx->saved_data["needs"].toIntVector();
+    const auto dy = grads[0].to(at::kBFloat16);
+    at::Tensor dx, dw, db;
+    if (needs[0]) dx = at::mm(dy, saved[1]).to(static_cast<at::ScalarType>(ctx->saved_data["x"].toInt()));
+    if (needs[1]) dw = at::mm(dy.t(), saved[0]).to(at::kFloat);
+    if (needs[2]) db = grads[0].sum({0}, false, at::kFloat);
+    return {dx, dw, db, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const LinearWeight& w) {
+  return w.low.defined() ? LowLinear::apply(x, w.weight, w.bias, w.low) : at::linear(x, w.weight, w.bias);
+}
+
+}  // namespace fmtrain
