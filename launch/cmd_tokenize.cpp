@@ -1,10 +1,58 @@
+#include <fstream>
+#include <iostream>
+
 #include "launch/commands.h"
+#include "runtime/errors.h"
+#include "runtime/json.h"
+#include "runtime/model_path.h"
+#include "runtime/text/tokenizer.h"
 
 namespace fmtrain {
+namespace {
+
+void write_encoding(std::ostream& out, const Encoding& e) {
+  out << "{\"ids\":[";
+  for (size_t i = 0; i < e.ids.size(); ++i) out << (i ? "," : "") << e.ids[i];
+  out << "],\"offsets\":[";
+  for (size_t i = 0; i < e.ids.size(); ++i) out << (i ? ",[" : "[") << e.begin[i] << ',' << e.end[i] << ']';
+  out << "]}\n";
+}
+
+int tokenize(const std::string& model, const std::string& input) {
+  const auto tokenizer = load_tokenizer(resolve_model(model));
+  std::ifstream file;
+  if (input != "-") {
+    file.open(input);
+    if (!file) throw DataError(input + ": cannot open");
+  }
+  std::istream& in = input == "-" ? std::cin : file;
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    try {
+      write_encoding(std::cout, tokenizer->encode(line));
+    } catch (const DataError& error) {
+      std::cout.flush();
+      throw DataError(input + ":" + std::to_string(number) + ": " + error.what());
+    }
+    if (in.rdbuf()->in_avail() <= 0) std::cout.flush();
+  }
+  return 0;
+}
+
+struct Options {
+  std::string model, input = "-";
+};
+
+}  // namespace
 
 void add_tokenize(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("tokenize", "token ids and offsets as JSON lines");
-  command->callback([&action] { action = [] { return 1; }; });
+  auto* command = app.add_subcommand("tokenize", "Token ids and character offsets of each line of a text, as JSON lines.\n"
+                                                 "Offsets count Unicode code points of the line; special tokens have [0,0].\n"
+                                                 "Example: echo 'Heart attack in Berlin' | fmtrain tokenize all-MiniLM-L6-v2");
+  const auto options = std::make_shared<Options>();
+  command->add_option("MODEL", options->model, "model directory, or a name in the model cache")->required();
+  command->add_option("INPUT", options->input, "text file, one text a line; - for standard input (the default)");
+  command->callback([&action, options] { action = [options] { return tokenize(options->model, options->input); }; });
 }
 
 }  // namespace fmtrain

@@ -33,5 +33,6 @@ struct NumericError : Error { explicit NumericError(const std::string& m) : Erro
 
 /// At most 200 bytes of a hostile text for a message: control characters and invalid bytes as \xNN.
 std::string quoted(const std::string& text);
+inline std::string quoted(std::string& text) { return quoted(static_cast<const std::string&>(text)); }  // not std::quoted
 
 }  // namespace fmtrain

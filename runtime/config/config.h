@@ -150,7 +150,4 @@ std::string reference_yaml();
 /// JSON Schema (2020-12) of the config file, for editors.
 std::string config_schema();
 
-/// $FMTRAIN_HOME, else ~/.cache/fmtrain.
-std::string cache_dir();
-
 }  // namespace fmtrain

@@ -1,0 +1,26 @@
+#include "runtime/model_path.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "runtime/errors.h"
+
+namespace fmtrain {
+
+std::string cache_dir() {
+  if (const char* home = std::getenv("FMTRAIN_HOME"); home && *home) return home;
+  const char* home = std::getenv("HOME");
+  return std::string(home ? home : ".") + "/.cache/fmtrain";
+}
+
+std::string resolve_model(const std::string& model) {
+  namespace fs = std::filesystem;
+  const auto is_model = [](const std::string& dir) { return fs::exists(dir + "/config.json") || fs::exists(dir + "/tokenizer.json"); };
+  if (is_model(model)) return model;
+  const std::string cached = cache_dir() + "/" + model;
+  if (model.find('/') == std::string::npos && is_model(cached)) return cached;
+  throw ConfigError("model " + quoted(model) + " is neither a directory with a config.json nor a name in the model cache " + cache_dir() +
+                    " (launch/setup.sh fetches the weights of the example configs)");
+}
+
+}  // namespace fmtrain
