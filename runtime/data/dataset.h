@@ -8,22 +8,9 @@
 #include <vector>
 
 #include "models/batch.h"
-#include "models/model_config.h"
+#include "runtime/data/dataset_info.h"
 
 namespace fmtrain {
-
-/// What the file says about itself.
-struct DatasetInfo {
-  Task task = Task::kTokenClassification;
-  std::vector<std::string> labels;  ///< token classification: "O", then "B-X", "I-X" per type
-  std::string tokenizer_sha256, source_sha256;
-  int64_t max_length = 0;
-  int64_t texts = 0;                ///< texts before splitting
-  int64_t truncated_texts = 0;      ///< texts that lost tokens (overlong: truncate)
-  int64_t lost_words = 0;           ///< words with no token in the file because of truncation
-  int64_t tokens = 0;               ///< sum of the sample lengths
-  std::string file_sha256;          ///< of the HDF5 file
-};
 
 /// The words of one sample of a tagging set (views into the data set).
 struct SampleWords {

@@ -1,0 +1,101 @@
+#include "runtime/data/dataset.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "runtime/data/dataset_file.h"
+#include "runtime/errors.h"
+
+namespace fmtrain {
+namespace {
+
+class PreparedDataset final : public Dataset {
+ public:
+  PreparedDataset(const std::string& path, int64_t vocab_size, int64_t limit) : data_(read_dataset_file(path)) {
+    for (const auto token : data_.tokens)
+      if (token < 0 || token >= vocab_size) throw DataError(path + ": token id " + std::to_string(token) + " is outside the model's vocabulary of " + std::to_string(vocab_size));
+    if (limit >= 0 && limit < data_.samples()) shorten(static_cast<size_t>(limit));
+    measure();
+  }
+
+  const DatasetInfo& info() const override { return data_.info; }
+  int64_t size() const override { return data_.samples(); }
+  std::span<const int32_t> lengths() const override { return lengths_; }
+  std::span<const int32_t> valid_targets() const override { return valid_targets_; }
+  std::span<const int32_t> texts() const override { return data_.texts; }
+  int32_t label(int64_t id) const override { return data_.labels.at(static_cast<size_t>(id)); }
+
+  SampleWords words(int64_t id) const override {
+    const auto first = static_cast<size_t>(data_.word_offsets[static_cast<size_t>(id)]);
+    const auto count = static_cast<size_t>(data_.word_offsets[static_cast<size_t>(id) + 1]) - first;
+    return {std::span(data_.word_gold).subspan(first, count), std::span(data_.word_token).subspan(first, count)};
+  }
+
+  Batch get(std::span<const int64_t> ids) const override {
+    int64_t rows = 0;
+    for (const auto id : ids) rows += lengths_.at(static_cast<size_t>(id));
+    const auto samples = static_cast<int64_t>(ids.size());
+    const bool tagging = data_.info.task == Task::kTokenClassification;
+    Batch batch{at::empty({rows}, at::kLong), at::zeros({rows}, at::kLong), at::empty({rows}, at::kLong), at::zeros({samples + 1}, at::kLong),
+                at::empty({samples}, at::kLong), tagging ? at::full({rows}, kIgnoreTarget, at::kLong) : at::empty({samples}, at::kLong), 0};
+    for (int64_t s = 0, row = 0; s < samples; ++s) row = put(batch, s, row, ids[static_cast<size_t>(s)]);
+    return batch;
+  }
+
+ private:
+  /// Sample `id` as number `s` of the batch from row `row` on; returns the next free row.
+  int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id) const {
+    const auto at = static_cast<size_t>(id);
+    const int64_t length = lengths_[at];
+    std::copy_n(data_.tokens.begin() + data_.offsets[at], length, batch.tokens.data_ptr<int64_t>() + row);
+    std::iota(batch.positions.data_ptr<int64_t>() + row, batch.positions.data_ptr<int64_t>() + row + length, int64_t{0});
+    batch.sample_ids.data_ptr<int64_t>()[s] = id;
+    batch.offsets.data_ptr<int64_t>()[s + 1] = row + length;
+    batch.valid_targets += valid_targets_[at];
+    auto* targets = batch.targets.data_ptr<int64_t>();
+    if (data_.info.task == Task::kSequenceClassification) {
+      targets[s] = data_.labels[at];
+    } else {
+      const auto [gold, token] = words(id);
+      for (size_t w = 0; w < gold.size(); ++w)
+        if (token[w] >= 0) targets[row + token[w]] = gold[w];
+    }
+    return row + length;
+  }
+
+  void shorten(size_t samples) {
+    data_.texts.resize(samples);
+    data_.offsets.resize(samples + 1);
+    data_.tokens.resize(static_cast<size_t>(data_.offsets.back()));
+    data_.info.texts = samples == 0 ? 0 : data_.texts.back() + 1;
+    data_.info.tokens = data_.offsets.back();
+    if (data_.info.task == Task::kTokenClassification) data_.word_offsets.resize(samples + 1);
+    else data_.labels.resize(samples);
+  }
+
+  void measure() {
+    for (int64_t s = 0; s < data_.samples(); ++s) {
+      const auto at = static_cast<size_t>(s);
+      lengths_.push_back(static_cast<int32_t>(data_.offsets[at + 1] - data_.offsets[at]));
+      if (data_.info.task == Task::kSequenceClassification) {
+        valid_targets_.push_back(1);
+        continue;
+      }
+      const auto tokens = words(s).token;
+      valid_targets_.push_back(static_cast<int32_t>(std::count_if(tokens.begin(), tokens.end(), [](int32_t t) { return t >= 0; })));
+    }
+  }
+
+  DatasetFile data_;
+  std::vector<int32_t> lengths_, valid_targets_;
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_dataset(const std::string& path, int64_t vocab_size, int64_t limit) {
+  return std::make_unique<PreparedDataset>(path, vocab_size, limit);
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,31 @@
+// The content of a prepared file: flat arrays and a description in JSON (docs/data.md draws it). Plain data, no LibTorch.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/data/dataset_info.h"
+#include "runtime/json.h"
+
+namespace fmtrain {
+
+inline constexpr int kDatasetVersion = 1;
+
+struct DatasetFile {
+  DatasetInfo info;
+  Json options = Json::object();                    ///< how it was made
+  std::vector<int32_t> tokens;                      ///< [T] ids, all samples end to end
+  std::vector<int64_t> offsets{0};                  ///< [S+1]
+  std::vector<int32_t> texts;                       ///< [S] text of each sample
+  std::vector<int64_t> word_offsets{0};             ///< tagging: [S+1]
+  std::vector<int32_t> word_gold, word_token;       ///< tagging: [W]
+  std::vector<int32_t> labels;                      ///< classification: [S]
+  int64_t samples() const { return static_cast<int64_t>(texts.size()); }
+};
+
+/// Temporary beside `path`, fsync, rename. Throws StorageError and leaves nothing behind.
+void write_dataset_file(const DatasetFile& data, const std::string& path);
+/// Throws DataError "file: what" unless everything fits together.
+DatasetFile read_dataset_file(const std::string& path);
+
+}  // namespace fmtrain

@@ -1,0 +1,156 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "runtime/data/dataset_file.h"
+#include "runtime/data/h5.h"
+#include "runtime/errors.h"
+#include "runtime/file_ops.h"
+#include "runtime/hash.h"
+
+namespace fmtrain {
+namespace {
+
+const char* task_name(Task task) { return task == Task::kTokenClassification ? "token-classification" : "sequence-classification"; }
+
+std::string description(const DatasetFile& data) {
+  const auto& i = data.info;
+  return Json{{"format", "fmtrain data set"}, {"version", kDatasetVersion}, {"task", task_name(i.task)}, {"labels", i.labels},
+              {"tokenizer_sha256", i.tokenizer_sha256}, {"source_sha256", i.source_sha256}, {"max_length", i.max_length}, {"texts", i.texts},
+              {"truncated_texts", i.truncated_texts}, {"lost_words", i.lost_words}, {"options", data.options}}.dump();
+}
+
+DatasetInfo parse_description(const std::string& file, const std::vector<uint8_t>& bytes) {
+  try {
+    const Json json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, {64u << 20, 8});
+    if (json.at("format") != "fmtrain data set") throw std::runtime_error("is not a description of a data set");
+    if (json.at("version") != kDatasetVersion) throw std::runtime_error("has version " + json.at("version").dump() + ", this program reads " + std::to_string(kDatasetVersion));
+    DatasetInfo info;
+    const auto task = json.at("task").get<std::string>();
+    if (task != task_name(Task::kTokenClassification) && task != task_name(Task::kSequenceClassification)) throw std::runtime_error("unknown task " + quoted(task));
+    info.task = task == task_name(Task::kTokenClassification) ? Task::kTokenClassification : Task::kSequenceClassification;
+    json.at("labels").get_to(info.labels);
+    json.at("tokenizer_sha256").get_to(info.tokenizer_sha256);
+    json.at("source_sha256").get_to(info.source_sha256);
+    json.at("max_length").get_to(info.max_length);
+    json.at("texts").get_to(info.texts);
+    json.at("truncated_texts").get_to(info.truncated_texts);
+    json.at("lost_words").get_to(info.lost_words);
+    if (info.labels.empty() || info.labels.size() > 100'000) throw std::runtime_error(std::to_string(info.labels.size()) + " labels");
+    return info;
+  } catch (const std::exception& error) {
+    throw DataError(file + ": data set description: " + error.what());
+  }
+}
+
+/// What must hold between the arrays; `fail` names the file.
+class Checker {
+ public:
+  Checker(const std::string& file, const DatasetFile& data) : file_(file), data_(data) {}
+  void run() const {
+    const auto samples = static_cast<size_t>(data_.samples());
+    offsets("offsets", data_.offsets, samples, data_.tokens.size(), 1);
+    texts();
+    if (data_.info.task == Task::kSequenceClassification) {
+      if (data_.labels.size() != samples) fail("labels has another length than texts");
+      for (size_t s = 0; s < samples; ++s) label("labels", s, data_.labels[s]);
+      return;
+    }
+    offsets("word_offsets", data_.word_offsets, samples, data_.word_gold.size(), 0);
+    if (data_.word_token.size() != data_.word_gold.size()) fail("word_token has another length than word_gold");
+    for (size_t s = 0; s < samples; ++s) words(s);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw DataError(file_ + ": " + what); }
+  void offsets(const char* name, const std::vector<int64_t>& o, size_t samples, size_t end, int64_t least) const {
+    if (o.size() != samples + 1 || o.front() != 0 || o.back() != static_cast<int64_t>(end)) fail(std::string(name) + " does not span the data");
+    for (size_t s = 0; s < samples; ++s)
+      if (o[s + 1] - o[s] < least) fail(std::string(name) + "[" + std::to_string(s + 1) + "] is out of order");
+  }
+  void texts() const {
+    int32_t before = -1;
+    for (size_t s = 0; s < data_.texts.size(); ++s) {
+      if (data_.texts[s] < before || data_.texts[s] > before + 1) fail("texts[" + std::to_string(s) + "] is out of order");
+      before = data_.texts[s];
+    }
+    if (before + 1 != data_.info.texts) fail("the description counts other texts than the data");
+  }
+  void label(const char* name, size_t at, int32_t id) const {
+    if (id < 0 || id >= static_cast<int32_t>(data_.info.labels.size())) fail(std::string(name) + "[" + std::to_string(at) + "] is label " + std::to_string(id) + " of " + std::to_string(data_.info.labels.size()));
+  }
+  void words(size_t s) const {
+    const auto length = static_cast<int32_t>(data_.offsets[s + 1] - data_.offsets[s]);
+    int32_t before = 0;  // the first token is [CLS]
+    for (auto w = static_cast<size_t>(data_.word_offsets[s]); w < static_cast<size_t>(data_.word_offsets[s + 1]); ++w) {
+      label("word_gold", w, data_.word_gold[w]);
+      const int32_t token = data_.word_token[w];
+      if (token == -1) continue;
+      if (token <= before || token >= length) fail("word_token[" + std::to_string(w) + "] is out of order");
+      before = token;
+    }
+  }
+  const std::string& file_;
+  const DatasetFile& data_;
+};
+
+void write_arrays(const DatasetFile& data, const std::string& path) {
+  H5Writer file(path);
+  const std::string text = description(data);
+  file.write("description", std::span<const uint8_t>(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+  file.write("tokens", std::span<const int32_t>(data.tokens));
+  file.write("offsets", std::span<const int64_t>(data.offsets));
+  file.write("texts", std::span<const int32_t>(data.texts));
+  if (data.info.task == Task::kTokenClassification) {
+    file.write("word_offsets", std::span<const int64_t>(data.word_offsets));
+    file.write("word_gold", std::span<const int32_t>(data.word_gold));
+    file.write("word_token", std::span<const int32_t>(data.word_token));
+  } else {
+    file.write("labels", std::span<const int32_t>(data.labels));
+  }
+  file.close();
+}
+
+int fsync_path(const std::string& path) {
+  int fd = -1;
+  if (const int error = posix_files().open(path, &fd)) return error;
+  const int error = posix_files().fsync(fd), closed = posix_files().close(fd);
+  return error ? error : closed;
+}
+
+}  // namespace
+
+void write_dataset_file(const DatasetFile& data, const std::string& path) {
+  const std::string temporary = path + ".tmp-" + std::to_string(::getpid());
+  ::unlink(temporary.c_str());
+  try {
+    write_arrays(data, temporary);
+    if (fsync_path(temporary) != 0 || posix_files().rename(temporary, path) != 0) throw StorageError(path + ": cannot write");
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+DatasetFile read_dataset_file(const std::string& path) {
+  DatasetFile data;
+  H5Reader file(path);
+  data.info = parse_description(path, file.read_bytes("description"));
+  data.tokens = file.read_int32("tokens");
+  data.offsets = file.read_int64("offsets");
+  data.texts = file.read_int32("texts");
+  if (data.info.task == Task::kTokenClassification) {
+    data.word_offsets = file.read_int64("word_offsets");
+    data.word_gold = file.read_int32("word_gold");
+    data.word_token = file.read_int32("word_token");
+  } else {
+    data.labels = file.read_int32("labels");
+  }
+  Checker(path, data).run();
+  data.info.tokens = static_cast<int64_t>(data.tokens.size());
+  data.info.file_sha256 = sha256_file(path);
+  return data;
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,128 @@
+#include "runtime/data/h5.h"
+
+#include <hdf5.h>
+
+#include <filesystem>
+
+#include "runtime/errors.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr hsize_t kChunk = 64 * 1024;
+
+/// Closes an HDF5 handle of any kind.
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  operator hid_t() const { return id_; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+/// No plugins, no messages of its own, once per process.
+void quiet_library() {
+  static const bool done = [] {
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+    H5PLset_loading_state(0);
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+/// Access without file locks: shared file systems often have none.
+hid_t unlocked_access() {
+  const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  H5Pset_file_locking(access, false, true);
+  return access;
+}
+
+}  // namespace
+
+H5Writer::H5Writer(const std::string& path) : path_(path) {
+  quiet_library();
+  const Handle access(unlocked_access(), H5Pclose);
+  file_ = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access);
+  if (file_ < 0) throw StorageError(path + ": cannot create");
+}
+
+H5Writer::~H5Writer() {
+  if (file_ >= 0) H5Fclose(file_);
+}
+
+void H5Writer::close() {
+  const bool failed = H5Fclose(file_) < 0;
+  file_ = -1;
+  if (failed) throw StorageError(path_ + ": cannot write (is the disk full?)");
+}
+
+void H5Writer::write(const char* name, const void* values, size_t count, int64_t type) {
+  const hsize_t dims = count, chunk = std::max<hsize_t>(1, std::min<hsize_t>(count, kChunk));
+  const Handle space(H5Screate_simple(1, &dims, nullptr), H5Sclose), create(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  if (count > 0) {
+    H5Pset_chunk(create, 1, &chunk);
+    H5Pset_fletcher32(create);
+  }
+  const Handle set(H5Dcreate2(file_, name, type, space, H5P_DEFAULT, create, H5P_DEFAULT), H5Dclose);
+  if (set < 0 || (count > 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
+    throw StorageError(path_ + ": cannot write " + name + " (is the disk full?)");
+}
+
+void H5Writer::write(const char* name, std::span<const int32_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_INT32); }
+void H5Writer::write(const char* name, std::span<const int64_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_INT64); }
+void H5Writer::write(const char* name, std::span<const uint8_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_UINT8); }
+
+H5Reader::H5Reader(const std::string& path) : path_(path) {
+  quiet_library();
+  std::error_code error;
+  file_bytes_ = static_cast<int64_t>(std::filesystem::file_size(path, error));
+  if (error) throw DataError(path + ": cannot open: " + error.message());
+  const Handle access(unlocked_access(), H5Pclose);
+  file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
+  if (file_ < 0) throw DataError(path + ": is not an HDF5 file, or is damaged");
+}
+
+H5Reader::~H5Reader() {
+  if (file_ >= 0) H5Fclose(file_);
+}
+
+void H5Reader::fail(const char* name, const std::string& what) const { throw DataError(path_ + ": data set " + name + ": " + what); }
+
+template <class T>
+std::vector<T> H5Reader::read(const char* name, int64_t type, bool is_signed) {
+  H5L_info_t link;
+  if (H5Lget_info(file_, name, &link, H5P_DEFAULT) < 0) fail(name, "missing");
+  if (link.type != H5L_TYPE_HARD) fail(name, "is a link, not a data set");
+  const Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
+  if (set < 0) fail(name, "cannot be opened");
+  const Handle create(H5Dget_create_plist(set), H5Pclose), space(H5Dget_space(set), H5Sclose), stored(H5Dget_type(set), H5Tclose);
+  if (H5Tget_class(stored) != H5T_INTEGER || H5Tget_size(stored) != sizeof(T) || (H5Tget_sign(stored) == H5T_SGN_2) != is_signed)
+    fail(name, "holds another type than " + std::string(is_signed ? "int" : "uint") + std::to_string(8 * sizeof(T)));
+  const auto layout = H5Pget_layout(create);
+  if ((layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED) || H5Pget_external_count(create) > 0) fail(name, "has a storage layout that is not accepted");
+  for (int i = 0; i < H5Pget_nfilters(create); ++i) {
+    unsigned flags = 0;
+    size_t parameters = 0;
+    if (H5Pget_filter2(create, static_cast<unsigned>(i), &flags, &parameters, nullptr, 0, nullptr, nullptr) != H5Z_FILTER_FLETCHER32)
+      fail(name, "uses a filter that is not accepted");
+  }
+  hsize_t count = 0;
+  if (H5Sget_simple_extent_ndims(space) != 1 || H5Sget_simple_extent_dims(space, &count, nullptr) < 0) fail(name, "is not one-dimensional");
+  if (count > static_cast<hsize_t>(file_bytes_) / sizeof(T)) fail(name, "claims " + std::to_string(count) + " elements, more than the file can hold");
+  std::vector<T> values(count);
+  if (count > 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) fail(name, "is damaged (checksum or structure)");
+  return values;
+}
+
+std::vector<int32_t> H5Reader::read_int32(const char* name) { return read<int32_t>(name, H5T_NATIVE_INT32, true); }
+std::vector<int64_t> H5Reader::read_int64(const char* name) { return read<int64_t>(name, H5T_NATIVE_INT64, true); }
+std::vector<uint8_t> H5Reader::read_bytes(const char* name) { return read<uint8_t>(name, H5T_NATIVE_UINT8, false); }
+
+}  // namespace fmtrain

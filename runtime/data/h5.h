@@ -1,0 +1,48 @@
+// The only door to HDF5: one-dimensional integer data sets under known names, written with checksums, read without trust.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fmtrain {
+
+/// Writes a new file; data sets are chunked and carry fletcher32 checksums. Throws StorageError.
+class H5Writer {
+ public:
+  explicit H5Writer(const std::string& path);
+  ~H5Writer();
+  H5Writer(const H5Writer&) = delete;
+  H5Writer& operator=(const H5Writer&) = delete;
+  void write(const char* name, std::span<const int32_t> values);
+  void write(const char* name, std::span<const int64_t> values);
+  void write(const char* name, std::span<const uint8_t> values);
+  void close();
+
+ private:
+  void write(const char* name, const void* values, size_t count, int64_t type);
+  std::string path_;
+  int64_t file_ = -1;
+};
+
+/// Reads a file that may be hostile: hard links, integers of the expected size, contiguous or chunked layout and no filter but
+/// the checksum are accepted; everything else is refused before the first element is read. Throws DataError "file: data set: what".
+class H5Reader {
+ public:
+  explicit H5Reader(const std::string& path);
+  ~H5Reader();
+  H5Reader(const H5Reader&) = delete;
+  H5Reader& operator=(const H5Reader&) = delete;
+  std::vector<int32_t> read_int32(const char* name);
+  std::vector<int64_t> read_int64(const char* name);
+  std::vector<uint8_t> read_bytes(const char* name);
+
+ private:
+  template <class T>
+  std::vector<T> read(const char* name, int64_t type, bool is_signed);
+  [[noreturn]] void fail(const char* name, const std::string& what) const;
+  std::string path_;
+  int64_t file_ = -1, file_bytes_ = 0;
+};
+
+}  // namespace fmtrain
