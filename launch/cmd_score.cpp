@@ -13,9 +13,10 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 28;
 constexpr const char* kFooter =
-    "Columns are divided by tabs or spaces and the last two count; a blank line ends a sentence. Tags are O, B-TYPE and I-TYPE.\n"
-    "Strict (default): only B-TYPE begins an entity, as seqeval's strict IOB2. Lenient: I-TYPE after O or after another type begins\n"
-    "one too, as conlleval and seqeval's default. The text is conlleval's, in percent, then seqeval's table, in fractions.\n\n"
+    "Columns are divided by tabs or spaces and the last two count; a blank line ends a sentence. Tags are O, B-TYPE, I-TYPE.\n"
+    "Strict (default): only B-TYPE begins an entity, as seqeval's strict IOB2. Lenient: I-TYPE after O or after another\n"
+    "type begins one too, as conlleval and seqeval's default. The text is conlleval's, in percent, then seqeval's table, in\n"
+    "fractions.\n\n"
     "Example: fmtrain score --lenient predictions.conll";
 
 struct Options {
@@ -39,7 +40,8 @@ std::string text_of(const Json& evaluation, bool lenient) {
   const Json& tables = lenient ? evaluation.at("lenient") : evaluation;
   const char* other = lenient ? "f1" : "lenient_f1";
   char beside[80];
-  std::snprintf(beside, sizeof beside, "\n%s F1: %.2f %%\n", lenient ? "Strict" : "Lenient", 100 * evaluation.at("metrics").at(other).get<double>());
+  std::snprintf(beside, sizeof beside, "\n%s F1: %.2f %%\n", lenient ? "Strict" : "Lenient",
+                100 * evaluation.at("metrics").at(other).get<double>());
   return conlleval_text(evaluation, lenient ? EntityMode::kLenient : EntityMode::kStrict) + "\n" +
          report_table(tables.at("per_label"), tables.at("averages")) + beside;
 }
@@ -47,7 +49,8 @@ std::string text_of(const Json& evaluation, bool lenient) {
 int score(const Options& options) {
   const bool piped = options.file == "-";
   const std::string name = piped ? "standard input" : options.file;
-  const TaggingCounts counts = score_tag_columns(piped ? standard_input() : read_file(posix_files(), options.file, kMaxBytes), name);
+  const TaggingCounts counts =
+      score_tag_columns(piped ? standard_input() : read_file(posix_files(), options.file, kMaxBytes), name);
   const Json evaluation = metrics_of(counts, options.json ? options.bootstrap : 0, options.seed);
   std::cout << (options.json ? evaluation.dump(2) + "\n" : text_of(evaluation, options.lenient));
   return 0;
@@ -62,7 +65,9 @@ void add_score(CLI::App& app, Action& action) {
   command->add_option("FILE", options->file, "file with the columns, - for standard input")->required();
   command->add_flag("--lenient", options->lenient, "count entities as conlleval does");
   command->add_flag("--json", options->json, "print every metric of both modes as JSON, as fractions, with 95 % intervals");
-  command->add_option("--bootstrap", options->bootstrap, "resamples for the intervals of --json, 0: none")->check(CLI::Range(0, 100000))->capture_default_str();
+  command->add_option("--bootstrap", options->bootstrap, "resamples for the intervals of --json, 0: none")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   command->add_option("--seed", options->seed, "seed of the resamples")->capture_default_str();
   command->callback([&action, options] { action = [options] { return score(*options); }; });
 }

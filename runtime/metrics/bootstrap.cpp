@@ -13,7 +13,9 @@ void draw(std::vector<int64_t>& drawn, uint64_t resample, uint64_t seed) {
   const std::array<uint32_t, 2> key{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
   constexpr uint32_t kPurpose = 0x626f6f74;  // "boot": not a stream that training uses
   for (size_t i = 0; i < drawn.size(); i += 2) {
-    const auto bits = philox4x32({static_cast<uint32_t>(i / 2), static_cast<uint32_t>(uint64_t{i} / 2 >> 32), static_cast<uint32_t>(resample), kPurpose}, key);
+    const auto bits = philox4x32(
+        {static_cast<uint32_t>(i / 2), static_cast<uint32_t>(uint64_t{i} / 2 >> 32), static_cast<uint32_t>(resample), kPurpose},
+        key);
     for (size_t j = 0; j < 2 && i + j < drawn.size(); ++j) {
       const uint64_t word = uint64_t{bits[2 * j + 1]} << 32 | bits[2 * j];
       drawn[i + j] = static_cast<int64_t>(static_cast<unsigned __int128>(word) * drawn.size() >> 64);
@@ -48,7 +50,8 @@ std::vector<Interval> bootstrap(int64_t texts, int64_t resamples, uint64_t seed,
   return intervals;
 }
 
-Json intervals_json(int64_t texts, int64_t resamples, uint64_t seed, const std::vector<const char*>& names, const Statistics& compute) {
+Json intervals_json(int64_t texts, int64_t resamples, uint64_t seed, const std::vector<const char*>& names,
+                    const Statistics& compute) {
   const auto intervals = bootstrap(texts, resamples, seed, names.size(), compute);
   if (intervals.empty()) return Json::object();
   Json json{{"level", 0.95}, {"resamples", resamples}, {"seed", seed}};

@@ -22,6 +22,7 @@ using Statistics = std::function<void(std::span<const int64_t> drawn, std::span<
 std::vector<Interval> bootstrap(int64_t texts, int64_t resamples, uint64_t seed, size_t statistics, const Statistics& compute);
 
 /// bootstrap() as JSON: {"level": 0.95, "resamples", "seed", then each name: [low, high]}; empty without texts or resamples.
-Json intervals_json(int64_t texts, int64_t resamples, uint64_t seed, const std::vector<const char*>& names, const Statistics& compute);
+Json intervals_json(int64_t texts, int64_t resamples, uint64_t seed, const std::vector<const char*>& names,
+                    const Statistics& compute);
 
 }  // namespace fmtrain

@@ -11,7 +11,8 @@
 
 namespace fmtrain {
 
-ClassCounts::ClassCounts(std::vector<std::string> labels, int64_t texts) : labels_(std::move(labels)), texts_(texts), values_(static_cast<size_t>(2 * texts)) {
+ClassCounts::ClassCounts(std::vector<std::string> labels, int64_t texts)
+    : labels_(std::move(labels)), texts_(texts), values_(static_cast<size_t>(2 * texts)) {
   if (labels_.empty()) throw DataError("a classification set needs at least one label");
   std::set<std::string> seen;
   for (const auto& label : labels_)
@@ -94,11 +95,12 @@ Agreement agreement(const std::vector<Tally>& classes) {
 }
 
 Json intervals(const ClassCounts& counts, int64_t resamples, uint64_t seed) {
-  return intervals_json(counts.texts(), resamples, seed, {"f1", "accuracy", "macro_f1"}, [&](std::span<const int64_t> drawn, std::span<double> values) {
-    const Averages all = averages(counts.classes(drawn));
-    values[0] = values[2] = all.macro.f1;
-    values[1] = all.micro.f1;
-  });
+  return intervals_json(counts.texts(), resamples, seed, {"f1", "accuracy", "macro_f1"},
+                        [&](std::span<const int64_t> drawn, std::span<double> values) {
+                          const Averages all = averages(counts.classes(drawn));
+                          values[0] = values[2] = all.macro.f1;
+                          values[1] = all.micro.f1;
+                        });
 }
 
 }  // namespace
@@ -111,13 +113,24 @@ Json metrics_of(const ClassCounts& counts, int64_t bootstrap, uint64_t seed) {
   const Agreement agree = agreement(classes);
   return {{"headline", "accuracy"},
           {"metrics",
-           {{"f1", all.macro.f1}, {"precision", all.macro.precision}, {"recall", all.macro.recall}, {"accuracy", all.micro.f1},
-            {"macro_f1", all.macro.f1}, {"weighted_f1", all.weighted.f1}, {"weighted_precision", all.weighted.precision},
-            {"weighted_recall", all.weighted.recall}, {"balanced_accuracy", balanced_accuracy(classes)}, {"mcc", agree.mcc},
-            {"kappa", agree.kappa}, {"undefined", all.undefined}, {"texts", all.truth}}},
+           {{"f1", all.macro.f1},
+            {"precision", all.macro.precision},
+            {"recall", all.macro.recall},
+            {"accuracy", all.micro.f1},
+            {"macro_f1", all.macro.f1},
+            {"weighted_f1", all.weighted.f1},
+            {"weighted_precision", all.weighted.precision},
+            {"weighted_recall", all.weighted.recall},
+            {"balanced_accuracy", balanced_accuracy(classes)},
+            {"mcc", agree.mcc},
+            {"kappa", agree.kappa},
+            {"undefined", all.undefined},
+            {"texts", all.truth}}},
           {"intervals", intervals(counts, bootstrap, seed)},
           {"per_label", label_rows(counts.labels(), classes)},
-          {"averages", {accuracy_row(all.micro.f1, all.truth), average_row("macro avg", all.macro, all.truth), average_row("weighted avg", all.weighted, all.truth)}},
+          {"averages",
+           {accuracy_row(all.micro.f1, all.truth), average_row("macro avg", all.macro, all.truth),
+            average_row("weighted avg", all.weighted, all.truth)}},
           {"confusion", confusion_json(counts)}};
 }
 

@@ -1,4 +1,5 @@
-// Scores of sequence classification, held as integers only: ranks add their counts, and every rank count gives the same metrics.
+// Scores of sequence classification, held as integers only: ranks add their counts, and every rank count gives the same
+// metrics.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -14,7 +14,8 @@ const std::vector<std::string>& metric_names() {
 double metric_value(const Json& evaluation, const std::string& name) {
   const auto& names = metric_names();
   if (std::find(names.begin(), names.end(), name) == names.end())
-    throw ConfigError("evaluate.metric: unknown metric " + quoted(name) + "; choose auto, f1, accuracy, macro_f1, precision, recall or loss");
+    throw ConfigError("evaluate.metric: unknown metric " + quoted(name) +
+                      "; choose auto, f1, accuracy, macro_f1, precision, recall or loss");
   if (name == "loss") return evaluation.at("loss").get<double>();
   return evaluation.at("metrics").at(name == "auto" ? evaluation.at("headline").get<std::string>() : name).get<double>();
 }

@@ -27,7 +27,8 @@ std::string cell(const Json& value) { return value.is_null() ? std::string(10, '
 
 std::string table_row(const Json& row, size_t width) {
   const std::string name = name_of(row);
-  return std::string(width - std::min(width, width_of(name)), ' ') + name + " " + cell(row.at("precision")) + cell(row.at("recall")) + cell(row.at("f1")) +
+  return std::string(width - std::min(width, width_of(name)), ' ') + name + " " + cell(row.at("precision")) +
+         cell(row.at("recall")) + cell(row.at("f1")) +
          format(" %9lld\n", static_cast<long long>(row.at("support").get<int64_t>()));
 }
 
@@ -37,7 +38,8 @@ double percent(const Json& fraction) { return 100 * fraction.get<double>(); }
 std::string with_interval(const char* title, const Json& evaluation, const char* name) {
   const Json& intervals = evaluation.at("intervals");
   std::string text = format("%s %.2f %%", title, percent(evaluation.at("metrics").at(name)));
-  if (intervals.contains(name)) text += format(" (95 %%: %.2f to %.2f)", percent(intervals[name][0]), percent(intervals[name][1]));
+  if (intervals.contains(name))
+    text += format(" (95 %%: %.2f to %.2f)", percent(intervals[name][0]), percent(intervals[name][1]));
   return text;
 }
 
@@ -51,12 +53,14 @@ std::string tagging_text(const Json& evaluation) {
   }
   return with_interval("Entities, strict IOB2: F1", evaluation, "f1") +
          format(", precision %.2f %%, recall %.2f %%\n", percent(metrics.at("precision")), percent(metrics.at("recall"))) +
-         format("Entities, lenient (conlleval): F1 %.2f %%, precision %.2f %%, recall %.2f %%\n", percent(metrics.at("lenient_f1")),
-                percent(metrics.at("lenient_precision")), percent(metrics.at("lenient_recall"))) +
+         format("Entities, lenient (conlleval): F1 %.2f %%, precision %.2f %%, recall %.2f %%\n",
+                percent(metrics.at("lenient_f1")), percent(metrics.at("lenient_precision")),
+                percent(metrics.at("lenient_recall"))) +
          with_interval("Words: accuracy", evaluation, "accuracy") +
-         format("; without O: F1 %.2f %%, precision %.2f %%, recall %.2f %%\n", percent(metrics.at("token_f1")), percent(metrics.at("token_precision")),
-                percent(metrics.at("token_recall"))) +
-         "\nEntities, strict IOB2\n" + report_table(evaluation.at("per_label"), evaluation.at("averages")) + "\nWords\n" + report_table(labels, averages);
+         format("; without O: F1 %.2f %%, precision %.2f %%, recall %.2f %%\n", percent(metrics.at("token_f1")),
+                percent(metrics.at("token_precision")), percent(metrics.at("token_recall"))) +
+         "\nEntities, strict IOB2\n" + report_table(evaluation.at("per_label"), evaluation.at("averages")) + "\nWords\n" +
+         report_table(labels, averages);
 }
 
 std::string classification_text(const Json& evaluation) {
@@ -66,7 +70,8 @@ std::string classification_text(const Json& evaluation) {
 
 std::string undefined_text(const Json& evaluation) {
   const auto n = evaluation.at("metrics").at("undefined").get<int64_t>();
-  return n == 0 ? "" : format("\n%lld of these precisions and recalls have denominator 0 and count as 0.\n", static_cast<long long>(n));
+  if (n == 0) return "";
+  return format("\n%lld of these precisions and recalls have denominator 0 and count as 0.\n", static_cast<long long>(n));
 }
 
 }  // namespace
@@ -96,13 +101,16 @@ std::string conlleval_text(const Json& evaluation, EntityMode mode) {
     for (const Json& row : rows) total += row.at(column).get<int64_t>();
     return static_cast<long long>(total);
   };
-  std::string text = format("processed %lld tokens with %lld phrases; found: %lld phrases; correct: %lld.\n",
-                            static_cast<long long>(metrics.at("words").get<int64_t>()), sum("support"), sum("predicted"), sum("correct"));
+  std::string text =
+      format("processed %lld tokens with %lld phrases; found: %lld phrases; correct: %lld.\n",
+             static_cast<long long>(metrics.at("words").get<int64_t>()), sum("support"), sum("predicted"), sum("correct"));
   text += format("accuracy: %6.2f%%; precision: %6.2f%%; recall: %6.2f%%; FB1: %6.2f\n", percent(metrics.at("accuracy")),
-                 percent(metrics.at(prefix + "precision")), percent(metrics.at(prefix + "recall")), percent(metrics.at(prefix + "f1")));
+                 percent(metrics.at(prefix + "precision")), percent(metrics.at(prefix + "recall")),
+                 percent(metrics.at(prefix + "f1")));
   for (const Json& row : rows)
-    text += format("%17s: precision: %6.2f%%; recall: %6.2f%%; FB1: %6.2f  %lld\n", name_of(row).c_str(), percent(row.at("precision")),
-                   percent(row.at("recall")), percent(row.at("f1")), static_cast<long long>(row.at("predicted").get<int64_t>()));
+    text += format("%17s: precision: %6.2f%%; recall: %6.2f%%; FB1: %6.2f  %lld\n", name_of(row).c_str(),
+                   percent(row.at("precision")), percent(row.at("recall")), percent(row.at("f1")),
+                   static_cast<long long>(row.at("predicted").get<int64_t>()));
   return text;
 }
 

@@ -24,7 +24,9 @@ void add(Scores& sum, const Tally& tally, double weight) {
   sum.f1 += weight * tally.f1();
 }
 
-Scores divided(const Scores& sum, double by) { return by == 0 ? Scores{} : Scores{sum.precision / by, sum.recall / by, sum.f1 / by}; }
+Scores divided(const Scores& sum, double by) {
+  return by == 0 ? Scores{} : Scores{sum.precision / by, sum.recall / by, sum.f1 / by};
+}
 
 Json row(const char* key, const std::string& name, Json precision, Json recall, double f1, int64_t support) {
   return {{key, name}, {"precision", std::move(precision)}, {"recall", std::move(recall)}, {"f1", f1}, {"support", support}};

@@ -70,9 +70,9 @@ class Reader {
     const auto known = ids_.find(key);
     if (known != ids_.end()) return known->second;
     size_t bad = 0;
-    const bool readable = tag.size() <= kMaxTagBytes && valid_utf8(tag, &bad) && std::all_of(tag.begin(), tag.end(), [](char c) {
-      return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
-    });
+    const bool readable =
+        tag.size() <= kMaxTagBytes && valid_utf8(tag, &bad) &&
+        std::all_of(tag.begin(), tag.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
     if (!readable || !is_iob2(key)) fail("invalid tag " + quoted(key) + "; tags are O, B-TYPE and I-TYPE");
     if (ids_.size() == kMaxTags) fail("more than 1,000 entity types; check that the last two columns are tags");
     const auto next = static_cast<int32_t>(ids_.size());

@@ -21,7 +21,8 @@ TagSet::TagSet(std::vector<std::string> labels) : labels_(std::move(labels)) {
     if (!seen.insert(label).second) throw DataError("label " + quoted(label) + " is listed twice");
     if (label != "O") types.insert(label.substr(2));
   }
-  if (types.size() > kMaxTypes) throw DataError("more than " + std::to_string(kMaxTypes) + " entity types; check that the tag column is the right one");
+  if (types.size() > kMaxTypes)
+    throw DataError("more than " + std::to_string(kMaxTypes) + " entity types; check that the tag column is the right one");
   types_.assign(types.begin(), types.end());
   for (size_t i = 0; i < labels_.size(); ++i) {
     if (labels_[i] == "O") {

@@ -56,7 +56,8 @@ void TaggingCounts::add_text(int64_t text, std::span<const int32_t> gold, std::s
   add_entities(EntityMode::kLenient, gold, predicted, {});
 }
 
-void TaggingCounts::add_entities(EntityMode mode, std::span<const int32_t> gold, std::span<const int32_t> predicted, std::span<int64_t> row) {
+void TaggingCounts::add_entities(EntityMode mode, std::span<const int32_t> gold, std::span<const int32_t> predicted,
+                                 std::span<int64_t> row) {
   const std::span<int64_t> total(values_.data() + entity_offset(mode), 3 * tags_.types().size());
   const auto add = [&](const Entity& entity, size_t column) {
     const auto type = static_cast<size_t>(entity.type);

@@ -12,7 +12,8 @@ Json average_rows(const Averages& all) {
 }
 
 /// scikit-learn's rows over every label, then the micro average without O: with O it would be the accuracy again.
-Json token_rows(const std::vector<std::string>& labels, const std::vector<Tally>& words, const Averages& all, const Averages& without_o) {
+Json token_rows(const std::vector<std::string>& labels, const std::vector<Tally>& words, const Averages& all,
+                const Averages& without_o) {
   Json rows = label_rows(labels, words);
   rows.push_back(accuracy_row(all.micro.f1, all.truth));
   rows.push_back(average_row("macro avg", all.macro, all.truth));
@@ -26,7 +27,8 @@ Json confusion_json(const TaggingCounts& counts) {
   Json cells = Json::array();
   for (size_t gold = 0; gold < labels.size(); ++gold)
     for (size_t predicted = 0; predicted < labels.size(); ++predicted)
-      if (const int64_t n = counts.confusion(static_cast<int64_t>(gold), static_cast<int64_t>(predicted))) cells.push_back({gold, predicted, n});
+      if (const int64_t n = counts.confusion(static_cast<int64_t>(gold), static_cast<int64_t>(predicted)))
+        cells.push_back({gold, predicted, n});
   return {{"labels", labels}, {"cells", std::move(cells)}};
 }
 
@@ -56,15 +58,28 @@ Json metrics_of(const TaggingCounts& counts, int64_t bootstrap, uint64_t seed) {
   const auto words = counts.words();
   auto words_without_o = words;
   if (tags.outside() >= 0) words_without_o[static_cast<size_t>(tags.outside())] = {};
-  const Averages strict = averages(strict_types), lenient = averages(lenient_types), all = averages(words), inside = averages(words_without_o);
+  const Averages strict = averages(strict_types), lenient = averages(lenient_types), all = averages(words),
+                 inside = averages(words_without_o);
   return {{"headline", "f1"},
           {"metrics",
-           {{"f1", strict.micro.f1}, {"precision", strict.micro.precision}, {"recall", strict.micro.recall},
-            {"accuracy", all.micro.f1}, {"macro_f1", strict.macro.f1}, {"weighted_f1", strict.weighted.f1},
-            {"lenient_f1", lenient.micro.f1}, {"lenient_precision", lenient.micro.precision}, {"lenient_recall", lenient.micro.recall},
-            {"token_f1", inside.micro.f1}, {"token_precision", inside.micro.precision}, {"token_recall", inside.micro.recall},
-            {"token_macro_f1", all.macro.f1}, {"token_weighted_f1", all.weighted.f1},
-            {"undefined", strict.undefined + all.undefined}, {"entities", strict.truth}, {"words", all.truth}, {"texts", counts.texts()}}},
+           {{"f1", strict.micro.f1},
+            {"precision", strict.micro.precision},
+            {"recall", strict.micro.recall},
+            {"accuracy", all.micro.f1},
+            {"macro_f1", strict.macro.f1},
+            {"weighted_f1", strict.weighted.f1},
+            {"lenient_f1", lenient.micro.f1},
+            {"lenient_precision", lenient.micro.precision},
+            {"lenient_recall", lenient.micro.recall},
+            {"token_f1", inside.micro.f1},
+            {"token_precision", inside.micro.precision},
+            {"token_recall", inside.micro.recall},
+            {"token_macro_f1", all.macro.f1},
+            {"token_weighted_f1", all.weighted.f1},
+            {"undefined", strict.undefined + all.undefined},
+            {"entities", strict.truth},
+            {"words", all.truth},
+            {"texts", counts.texts()}}},
           {"intervals", intervals(counts, bootstrap, seed)},
           {"per_label", label_rows(tags.types(), strict_types)},
           {"averages", average_rows(strict)},
