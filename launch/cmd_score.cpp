@@ -1,6 +1,7 @@
-#include <cstdio>
+#include <iomanip>
 #include <iostream>
 #include <memory>
+#include <sstream>
 
 #include "launch/commands.h"
 #include "runtime/errors.h"
@@ -38,12 +39,14 @@ std::string standard_input() {
 
 std::string text_of(const Json& evaluation, bool lenient) {
   const Json& tables = lenient ? evaluation.at("lenient") : evaluation;
-  const char* other = lenient ? "f1" : "lenient_f1";
-  char beside[80];
-  std::snprintf(beside, sizeof beside, "\n%s F1: %.2f %%\n", lenient ? "Strict" : "Lenient",
-                100 * evaluation.at("metrics").at(other).get<double>());
+  const Json &metrics = evaluation.at("metrics"), &intervals = evaluation.at("intervals");
+  std::ostringstream beside;
+  beside << std::fixed << std::setprecision(2) << "\nF1 strict " << 100 * metrics.at("f1").get<double>() << " %";
+  if (intervals.contains("f1"))
+    beside << " (95 %: " << 100 * intervals["f1"][0].get<double>() << " to " << 100 * intervals["f1"][1].get<double>() << ")";
+  beside << ", lenient " << 100 * metrics.at("lenient_f1").get<double>() << " %\n";
   return conlleval_text(evaluation, lenient ? EntityMode::kLenient : EntityMode::kStrict) + "\n" +
-         report_table(tables.at("per_label"), tables.at("averages")) + beside;
+         report_table(tables.at("per_label"), tables.at("averages")) + beside.str();
 }
 
 int score(const Options& options) {
@@ -51,7 +54,7 @@ int score(const Options& options) {
   const std::string name = piped ? "standard input" : options.file;
   const TaggingCounts counts =
       score_tag_columns(piped ? standard_input() : read_file(posix_files(), options.file, kMaxBytes), name);
-  const Json evaluation = metrics_of(counts, options.json ? options.bootstrap : 0, options.seed);
+  const Json evaluation = metrics_of(counts, options.bootstrap, options.seed);
   std::cout << (options.json ? evaluation.dump(2) + "\n" : text_of(evaluation, options.lenient));
   return 0;
 }
@@ -64,8 +67,8 @@ void add_score(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
   command->add_option("FILE", options->file, "file with the columns, - for standard input")->required();
   command->add_flag("--lenient", options->lenient, "count entities as conlleval does");
-  command->add_flag("--json", options->json, "print every metric of both modes as JSON, as fractions, with 95 % intervals");
-  command->add_option("--bootstrap", options->bootstrap, "resamples for the intervals of --json, 0: none")
+  command->add_flag("--json", options->json, "print every metric of both modes as JSON, in fractions");
+  command->add_option("--bootstrap", options->bootstrap, "resamples for the 95 % intervals, 0: none")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "seed of the resamples")->capture_default_str();
