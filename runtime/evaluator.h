@@ -1,0 +1,29 @@
+// Exact evaluation: whole texts are packed into batches whatever the number of ranks, ranks share the batches, and only
+// integer counts and per-batch loss sums are added up, so every rank count gives the same figures.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "models/task_model.h"
+#include "runtime/data/dataset.h"
+#include "runtime/json.h"
+
+namespace fmtrain {
+
+/// Sample ids of each evaluation batch: all samples of a text stay together, texts of similar length too, at most
+/// `token_budget` tokens a batch unless one text alone has more.
+std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_t token_budget);
+
+/// Label ids of one text: for token classification of each of its words (a word without tokens: 0, "O"), else one id.
+/// `rows` are the label ids of the batch's rows (tokens or samples), `first` the batch's index of the first sample.
+std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64_t> samples, const Batch& batch, int64_t first,
+                                      std::span<const int64_t> rows);
+
+/// Collective. {loss (mean over valid targets), samples, texts, tokens, seconds, samples_per_s, tokens_per_s, metrics {...},
+/// intervals, per_label, token_report, confusion ...}; the same on every rank except for the seconds, which are the slowest
+/// rank's. `bootstrap` resamples for the intervals.
+Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap);
+
+}  // namespace fmtrain

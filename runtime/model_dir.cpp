@@ -1,0 +1,200 @@
+#include "runtime/model_dir.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "runtime/checkpoint/safetensors.h"
+#include "runtime/errors.h"
+#include "runtime/file_ops.h"
+#include "runtime/hash.h"
+
+namespace fmtrain {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json read_json(const std::string& file) {
+  try {
+    return parse_json(read_file(posix_files(), file, 16u << 20), {16u << 20, 16});
+  } catch (const std::exception& error) {
+    throw ConfigError(file + ": " + error.what());
+  }
+}
+
+int64_t dimension(const std::string& file, const Json& json, const char* name) {
+  if (!json.contains(name) || !json.at(name).is_number_integer()) throw ConfigError(file + ": " + name + ": missing or not a whole number");
+  const auto value = json.at(name).get<int64_t>();
+  if (value < 1 || value > (int64_t{1} << 24)) throw ConfigError(file + ": " + name + ": " + std::to_string(value) + " is out of range");
+  return value;
+}
+
+/// The name a tensor has in our model.
+std::string renamed(std::string name) {
+  const auto replace_end = [&](const std::string& from, const std::string& to) {
+    if (name.ends_with(from)) name.replace(name.size() - from.size(), from.size(), to);
+  };
+  replace_end("LayerNorm.gamma", "LayerNorm.weight");
+  replace_end("LayerNorm.beta", "LayerNorm.bias");
+  for (const char* part : {"embeddings.", "encoder.", "pooler."})
+    if (name.compare(0, std::string(part).size(), part) == 0) return "bert." + name;
+  return name;
+}
+
+/// Tensors of other heads and buffers that a model directory may hold and this task does not need.
+bool ignorable(const std::string& name) {
+  return name == "bert.embeddings.position_ids" || name.compare(0, 4, "cls.") == 0 || name.compare(0, 11, "bert.pooler") == 0;
+}
+
+bool is_head(const std::string& name) { return name.compare(0, 11, "classifier.") == 0 || name.compare(0, 11, "bert.pooler") == 0; }
+
+at::ScalarType scalar_type(const std::string& dtype) { return dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : dtype == "BF16" ? at::kBFloat16 : at::kByte; }
+
+void load_one(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p) {
+  const auto& t = file.header().tensors[index];
+  if (scalar_type(t.dtype) == at::kByte) throw ConfigError(path + ": tensor " + quoted(t.name) + ": dtype " + t.dtype + " is not F32, F16 or BF16");
+  if (t.shape != p.value.sizes().vec())
+    throw ConfigError(path + ": tensor " + quoted(t.name) + ": its shape is not the one config.json gives for " + p.name);
+  const at::NoGradGuard no_grad;
+  auto source = at::empty(t.shape, scalar_type(t.dtype));
+  file.read(index, source.data_ptr());
+  if (!at::isfinite(source).all().item<bool>()) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
+  p.value.data().copy_(source);
+}
+
+std::string config_json(TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir) {
+  Json json = read_json(base_dir + "/config.json");
+  const bool tagging = model.config().task == Task::kTokenClassification;
+  json["architectures"] = {tagging ? "BertForTokenClassification" : "BertForSequenceClassification"};
+  json["id2label"] = Json::object();
+  json["label2id"] = Json::object();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    json["id2label"][std::to_string(i)] = labels[i];
+    json["label2id"][labels[i]] = i;
+  }
+  if (!tagging) json["problem_type"] = "single_label_classification";
+  json["torch_dtype"] = "float32";
+  json.erase("_name_or_path");
+  return json.dump(2) + "\n";
+}
+
+std::string weights_file(TaskModel& model) {
+  SafetensorsHeader header;
+  header.metadata["format"] = "pt";
+  for (const auto& p : model.parameters()) header.tensors.push_back({p.name, "F32", p.value.sizes().vec(), 0, 0});
+  std::string content = make_safetensors_header(header);
+  for (const auto& p : model.parameters()) {
+    const auto value = p.value.detach().cpu().contiguous();
+    content.append(static_cast<const char*>(value.data_ptr()), value.nbytes());
+  }
+  return content;
+}
+
+}  // namespace
+
+ModelConfig read_model_config(const std::string& dir) {
+  const std::string file = dir + "/config.json";
+  const Json json = read_json(file);
+  if (!json.is_object() || json.value("model_type", "") != "bert") throw ConfigError(file + ": model_type " + quoted(json.value("model_type", "")) + " is not supported (bert is)");
+  if (json.value("hidden_act", "gelu") != "gelu") throw ConfigError(file + ": hidden_act " + quoted(json.at("hidden_act").get<std::string>()) + " is not supported (gelu is)");
+  if (json.value("position_embedding_type", "absolute") != "absolute") throw ConfigError(file + ": position_embedding_type must be absolute");
+  ModelConfig c;
+  c.vocab_size = dimension(file, json, "vocab_size");
+  c.hidden_size = dimension(file, json, "hidden_size");
+  c.layers = dimension(file, json, "num_hidden_layers");
+  c.heads = dimension(file, json, "num_attention_heads");
+  c.intermediate_size = dimension(file, json, "intermediate_size");
+  c.max_positions = dimension(file, json, "max_position_embeddings");
+  c.type_vocab_size = dimension(file, json, "type_vocab_size");
+  c.layer_norm_eps = json.value("layer_norm_eps", 1e-12);
+  c.initializer_range = json.value("initializer_range", 0.02);
+  return c;
+}
+
+LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
+  const std::string path = dir + "/model.safetensors";
+  const SafetensorsFile file(path);
+  LoadedWeights result;
+  std::set<std::string> loaded;
+  for (size_t i = 0; i < file.header().tensors.size(); ++i) {
+    const auto& original = file.header().tensors[i].name;
+    const auto name = renamed(original);
+    auto& parameters = model.parameters();
+    const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == name; });
+    const bool other_head = found != parameters.end() && name.compare(0, 11, "classifier.") == 0 && file.header().tensors[i].shape != found->value.sizes().vec();
+    if (found != parameters.end() && !other_head) {
+      if (!loaded.insert(name).second) throw ConfigError(path + ": two tensors are named " + quoted(name));
+      load_one(file, path, i, *found);
+    } else if (ignorable(name) || other_head) {
+      result.notes.push_back("not used: " + original);
+    } else {
+      throw ConfigError(path + ": tensor " + quoted(original) + " has no place in the model");
+    }
+  }
+  for (const auto& p : model.parameters()) {
+    if (loaded.count(p.name)) continue;
+    if (!is_head(p.name)) throw ConfigError(path + ": no tensor for " + p.name);
+    result.notes.push_back("new: " + p.name);
+  }
+  model.parameters_changed();
+  result.sha256 = sha256_file(path);
+  return result;
+}
+
+std::string weights_sha256(TaskModel& model) {
+  std::vector<const NamedParameter*> sorted;
+  for (const auto& p : model.parameters()) sorted.push_back(&p);
+  std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->name < b->name; });
+  Sha256 hash;
+  for (const auto* p : sorted) {
+    const auto value = p->value.detach().cpu().contiguous();
+    hash.update(p->name.data(), p->name.size());
+    hash.update(value.sizes().data(), value.sizes().size() * sizeof(int64_t));
+    hash.update(value.data_ptr(), value.nbytes());
+  }
+  return hash.hex();
+}
+
+void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain) {
+  const std::string temporary = dir + ".tmp", old = dir + ".old";
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::create_directories(temporary, error);
+  if (error) throw StorageError(temporary + ": cannot create: " + error.message());
+  write_file_atomic(posix_files(), temporary + "/config.json", config_json(model, labels, base_dir));
+  write_file_atomic(posix_files(), temporary + "/model.safetensors", weights_file(model));
+  fmtrain["weights_sha256"] = weights_sha256(model);
+  write_file_atomic(posix_files(), temporary + "/fmtrain.json", fmtrain.dump(2) + "\n");
+  for (const char* name : {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"})
+    if (fs::exists(base_dir + "/" + name)) write_file_atomic(posix_files(), temporary + "/" + name, read_file(posix_files(), base_dir + "/" + name, 64u << 20));
+  fs::remove_all(old, error);
+  if (fs::exists(dir)) fs::rename(dir, old, error);
+  fs::rename(temporary, dir, error);
+  if (error) throw StorageError(dir + ": cannot rename: " + error.message());
+  fs::remove_all(old, error);
+}
+
+FinetunedModel load_finetuned(const std::string& dir, Precision precision) {
+  FinetunedModel result;
+  const std::string file = dir + "/fmtrain.json";
+  if (!fs::exists(file)) throw ConfigError(dir + ": has no fmtrain.json (is it the model/ directory of a run?)");
+  result.fmtrain = read_json(file);
+  ModelConfig shape = read_model_config(dir);
+  try {
+    result.fmtrain.at("labels").get_to(result.labels);
+    const auto task = result.fmtrain.at("task").get<std::string>(), pooling = result.fmtrain.value("pooling", "pooler");
+    shape.task = task == "token-classification" ? Task::kTokenClassification : Task::kSequenceClassification;
+    shape.pooling = pooling == "cls" ? Pooling::kCls : pooling == "mean" ? Pooling::kMean : Pooling::kPooler;
+  } catch (const std::exception& error) {
+    throw ConfigError(file + ": " + error.what());
+  }
+  shape.labels = static_cast<int64_t>(result.labels.size());
+  shape.precision = precision;
+  result.model = make_bert(shape, 0);
+  load_weights(*result.model, dir);
+  return result;
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,40 @@
+// Hugging Face model directories: read config and weights with every tensor accounted for, write the result of a run.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/task_model.h"
+#include "runtime/json.h"
+#include "runtime/model_path.h"
+
+namespace fmtrain {
+
+/// The shape in config.json (BERT family). Task, labels, dropout and precision are left to the caller. Throws ConfigError.
+ModelConfig read_model_config(const std::string& dir);
+
+struct LoadedWeights {
+  std::string sha256;              ///< of model.safetensors
+  std::vector<std::string> notes;  ///< ignored tensors and new parameters, a line each
+};
+
+/// Fill `model` from dir/model.safetensors. Names with and without "bert.", and gamma/beta for norms, are accepted. Every
+/// tensor of the file is used or listed as ignored, every parameter is loaded or a new head; else ConfigError.
+LoadedWeights load_weights(TaskModel& model, const std::string& dir);
+
+/// SHA-256 over the parameters in name order: name, shape, fp32 bytes.
+std::string weights_sha256(TaskModel& model);
+
+/// Write a directory that transformers loads: config.json, model.safetensors, tokenizer files of `base_dir`, fmtrain.json.
+/// Written beside `dir` first and then renamed over it. Throws StorageError.
+void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain);
+
+/// A directory written by write_model_dir.
+struct FinetunedModel {
+  std::unique_ptr<TaskModel> model;
+  std::vector<std::string> labels;
+  Json fmtrain;  ///< fmtrain.json
+};
+FinetunedModel load_finetuned(const std::string& dir, Precision precision);
+
+}  // namespace fmtrain

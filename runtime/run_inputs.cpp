@@ -1,0 +1,76 @@
+#include "runtime/run_inputs.h"
+
+#include <torch/torch.h>
+
+#include "runtime/data/prepare.h"
+#include "runtime/errors.h"
+#include "runtime/model_dir.h"
+
+namespace fmtrain {
+namespace {
+
+PrepareOptions options_of(const Config& config, const char* split, const std::vector<std::string>& labels) {
+  return {config.model.task, config.data.format, split, config.data.columns, config.data.max_length, config.data.overlong, labels};
+}
+
+/// The file `input` as a data set; raw text is prepared once, by rank 0.
+std::unique_ptr<Dataset> open_split(const Config& config, Communicator& comm, const Tokenizer& tokenizer, const std::string& input,
+                                    const char* split, const std::vector<std::string>& labels, int64_t limit) {
+  if (input.empty()) return nullptr;
+  const auto options = options_of(config, split, labels);
+  if (comm.rank() == 0) prepared_in_cache(input, options, tokenizer);
+  comm.barrier();
+  auto data = open_dataset(prepared_in_cache(input, options, tokenizer), tokenizer.vocab_size(), limit);
+  if (data->info().task != config.model.task) throw DataError(input + ": was prepared for another task than model.task");
+  if (data->info().tokenizer_sha256 != tokenizer.sha256()) throw DataError(input + ": was prepared with another tokenizer than the model's; prepare it again");
+  if (data->info().labels != labels) throw DataError(input + ": its labels differ from those of data.train");
+  if (data->size() == 0) throw DataError(input + ": holds no sample");
+  return data;
+}
+
+std::vector<std::string> training_labels(const Config& config, const Tokenizer& tokenizer) {
+  const auto options = options_of(config, "train", {});
+  if (config.data.format == Format::kHdf5 || config.data.train.ends_with(".h5"))
+    return open_dataset(config.data.train, tokenizer.vocab_size())->info().labels;
+  return labels_of(config.data.train, options);
+}
+
+std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, at::Device device) {
+  ModelConfig shape = read_model_config(inputs.model_dir);
+  shape.task = config.model.task;
+  shape.pooling = config.model.pooling;
+  shape.labels = static_cast<int64_t>(inputs.labels.size());
+  shape.dropout = config.model.dropout;
+  shape.precision = config.engine.precision;
+  if (config.data.max_length > shape.max_positions)
+    throw ConfigError("data.max_length: " + std::to_string(config.data.max_length) + " is more than the model's " + std::to_string(shape.max_positions) + " positions");
+  if (inputs.tokenizer->vocab_size() > shape.vocab_size) throw ConfigError(inputs.model_dir + ": the tokenizer has more ids than the model's embedding has rows");
+  auto model = make_bert(shape, config.run.seed);
+  if (config.model.init == Init::kPretrained) {
+    const auto loaded = load_weights(*model, inputs.model_dir);
+    inputs.base_sha256 = loaded.sha256;
+    inputs.notes.insert(inputs.notes.end(), loaded.notes.begin(), loaded.notes.end());
+  }
+  for (auto& p : model->parameters()) p.value.set_data(p.value.detach().to(device));
+  model->parameters_changed();
+  return model;
+}
+
+}  // namespace
+
+RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device) {
+  RunInputs inputs;
+  inputs.model_dir = resolve_model(config.model.path);
+  inputs.tokenizer = load_tokenizer(inputs.model_dir);
+  inputs.labels = training_labels(config, *inputs.tokenizer);
+  const auto open = [&](const std::string& file, const char* split, int64_t limit) {
+    return open_split(config, comm, *inputs.tokenizer, file, split, inputs.labels, limit);
+  };
+  inputs.train = open(config.data.train, "train", config.data.limit.value_or(-1));
+  inputs.validation = open(config.data.validation, "val", -1);
+  inputs.test = open(config.data.test, "test", -1);
+  inputs.model = make_model(config, inputs, device);
+  return inputs;
+}
+
+}  // namespace fmtrain

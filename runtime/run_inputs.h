@@ -1,0 +1,38 @@
+// What a run starts from: tokenizer, prepared data sets, and the model with its frozen parameters.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "models/task_model.h"
+#include "runtime/config/config.h"
+#include "runtime/data/dataset.h"
+#include "runtime/text/tokenizer.h"
+
+namespace fmtrain {
+
+struct RunInputs {
+  std::string model_dir;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::vector<std::string> labels;
+  std::unique_ptr<Dataset> train, validation, test;  ///< validation and test may be absent
+  std::unique_ptr<TaskModel> model;
+  std::string base_sha256;                           ///< of the pretrained weights; empty: random
+  std::vector<std::string> notes;                    ///< lines for the log: ignored tensors, new heads, preparation
+};
+
+/// Collective when data must be prepared: rank 0 does it while the others wait. `device` is the model's.
+RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device);
+
+/// Parameters that share their treatment, for the log.
+struct ParameterGroup {
+  std::string name;  ///< "decay", "no decay", "frozen"
+  int64_t tensors = 0, elements = 0;
+};
+
+/// Marks the parameters named by finetune.freeze as frozen and lists the groups. Throws ConfigError when a pattern matches
+/// nothing or nothing is left to train.
+std::vector<ParameterGroup> apply_freeze(const FinetuneSection& finetune, TaskModel& model);
+
+}  // namespace fmtrain
