@@ -28,7 +28,7 @@ void cross_check(Config& config, const std::string& folder, std::vector<std::str
     if (full.empty()) fault(path, "no file " + *file + " (looked in the config file's folder and the working directory)");
     else *file = full;
   }
-  if (const auto full = found(config.model.path, folder); !full.empty() && config.model.path.find('/') != std::string::npos) config.model.path = full;
+  if (const auto full = found(config.model.path, folder); std::filesystem::exists(full + "/config.json")) config.model.path = full;
   if (config.batch.global % config.batch.micro != 0)
     fault("batch.micro", std::to_string(config.batch.micro) + " does not divide batch.global " + std::to_string(config.batch.global));
   if (config.schedule.warmup >= 1 && config.schedule.warmup != static_cast<double>(static_cast<int64_t>(config.schedule.warmup)))
