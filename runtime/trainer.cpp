@@ -1,0 +1,203 @@
+#include "runtime/trainer.h"
+
+#include <torch/torch.h>
+
+#include <chrono>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/data/loader.h"
+#include "runtime/data/plan.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/schedule.h"
+#include "runtime/evaluator.h"
+#include "runtime/metrics/metric.h"
+#include "runtime/model_dir.h"
+#include "runtime/run_inputs.h"
+#include "runtime/run_outputs.h"
+#include "runtime/train_state.h"
+
+namespace fmtrain {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+class Trainer {
+ public:
+  Trainer(const Config& config, Communicator& comm, const RunOptions& options)
+      : config_(config), comm_(comm), options_(options), outputs_(config, comm, options), inputs_(load_inputs(config, comm, at::Device(options.device))),
+        plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
+        total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
+        engine_(make_replicated_engine(*inputs_.model, comm, config.optimizer, config.numerics.exact)),
+        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep) {
+    if (comm.size() > plan_.leaves())
+      throw ConfigError("batch.micro: " + std::to_string(comm.size()) + " ranks need at least as many leaves, but batch.global / batch.micro is " +
+                        std::to_string(plan_.leaves()) + "; the largest micro that fits is " + std::to_string(config.batch.global / comm.size()));
+  }
+
+  ExitCode run() {
+    outputs_.describe(inputs_, groups_, plan_, total_steps_);
+    resume();
+    evaluate_before();
+    const bool complete = train_steps();
+    if (!complete) return ExitCode::kRequeue;
+    finish();
+    return ExitCode::kOk;
+  }
+
+ private:
+  bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }
+
+  void resume() {
+    if (!options_.resume) return;
+    const auto loaded = checkpoints_.load_newest(engine_->targets(), fingerprint());
+    if (!loaded) return;
+    engine_->load_state(loaded->at("engine"));
+    state_ = TrainState::from_json(loaded->at("trainer"));
+    outputs_.resumed(state_);
+  }
+
+  /// What must be equal for a checkpoint to be continued by this run.
+  Json fingerprint() const {
+    return Json{{"config", computation_hash(config_)}, {"config_lines", computation_lines(config_)}, {"data", inputs_.train->info().source_sha256},
+                {"tokenizer", inputs_.tokenizer->sha256()}, {"weights", inputs_.base_sha256}};
+  }
+
+  void evaluate_before() {
+    if (outputs_.has_before()) return;
+    outputs_.before(evaluate_splits());
+  }
+
+  Json evaluate_splits() {
+    Json result = Json::object();
+    if (inputs_.validation) result["validation"] = evaluate(*inputs_.model, *inputs_.validation, comm_, config_.report.bootstrap);
+    if (inputs_.test) result["test"] = evaluate(*inputs_.model, *inputs_.test, comm_, config_.report.bootstrap);
+    return result;
+  }
+
+  /// Runs until the plan ends, patience ends, or someone asks to stop (false).
+  bool train_steps() {
+    int64_t next_read = state_.step;
+    Loader loader(*inputs_.train, [this, at = next_read, leaf = size_t{0}, ids = std::vector<std::vector<int64_t>>{}]() mutable {
+      return next_leaf(at, leaf, ids);
+    });
+    while (!done()) {
+      const StepResult result = one_step(loader);
+      if (result.stop && !done()) return save(), false;
+    }
+    return true;
+  }
+
+  /// This rank's leaves, one after the other, over all remaining steps; called by the loader's thread.
+  std::optional<std::vector<int64_t>> next_leaf(int64_t& step, size_t& leaf, std::vector<std::vector<int64_t>>& ids) const {
+    while (leaf >= ids.size()) {
+      if (step >= total_steps_) return std::nullopt;
+      ids = leaves_of_this_rank(plan_.step(step++));
+      leaf = 0;
+    }
+    return ids[leaf++];
+  }
+
+  std::vector<std::vector<int64_t>> leaves_of_this_rank(const Step& step) const {
+    const auto [first, last] = leaves_of(comm_.rank(), comm_.size(), plan_.leaves());
+    std::vector<std::vector<int64_t>> mine(step.leaves.begin() + first, step.leaves.begin() + last);
+    std::erase_if(mine, [](const auto& leaf) { return leaf.empty(); });
+    return mine;
+  }
+
+  StepResult one_step(Loader& loader) {
+    const double start = now(), waited = loader.waited();
+    const Step step = plan_.step(state_.step);
+    const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);
+    const auto present = static_cast<int64_t>(leaves_of_this_rank(step).size());
+    engine_->begin_step({plan_.leaves(), leaves_of(comm_.rank(), comm_.size(), plan_.leaves()).first, present,
+                         static_cast<double>(std::max<int64_t>(step.valid_targets, 1))});
+    for (int64_t leaf = 0; leaf < present; ++leaf) {
+      const auto batch = loader.next();
+      engine_->backward(inputs_.model->loss(*batch, Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
+    }
+    const double computed = now();
+    const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested());
+    check_finite(result, step);
+    ++state_.step;
+    state_.samples += step.samples;
+    state_.tokens += step.tokens;
+    state_.seconds += now() - start;
+    outputs_.step(state_, step, result, lr, {now() - start, computed - start - (loader.waited() - waited), loader.waited() - waited}, total_steps_);
+    boundary();
+    return result;
+  }
+
+  /// A non-finite step changed nothing on any rank; three in a row end the run.
+  void check_finite(const StepResult& result, const Step& step) {
+    state_.skipped_in_row = result.applied ? 0 : state_.skipped_in_row + 1;
+    if (result.applied) return;
+    outputs_.warn("step " + std::to_string(state_.step) + " of epoch " + std::to_string(step.epoch) + " was skipped: loss or gradient is not finite");
+    if (state_.skipped_in_row >= 3) throw NumericError("loss or gradient was not finite in 3 steps in a row, the last is step " +
+        std::to_string(state_.step) + "; lower optimizer.lr");
+  }
+
+  bool at(const Every& every) const {
+    const int64_t interval = every.steps > 0 ? every.steps : plan_.steps_per_epoch();
+    return state_.step % interval == 0 || state_.step == total_steps_;
+  }
+
+  /// What happens between two steps: evaluation, then a checkpoint that knows its result.
+  void boundary() {
+    if (at(config_.evaluate.every)) evaluate_now();
+    if (at(config_.checkpoint.every) || done()) save();
+  }
+
+  void evaluate_now() {
+    bool best = !inputs_.validation;
+    if (inputs_.validation) {
+      const Json result = evaluate(*inputs_.model, *inputs_.validation, comm_, 0);
+      const double value = metric_value(result, config_.evaluate.metric);
+      best = state_.record(value, larger_is_better(config_.evaluate.metric), config_.evaluate);
+      outputs_.evaluation(state_, "validation", result, best);
+    }
+    if (best && (inputs_.validation || done())) save_model();
+  }
+
+  void save_model() {
+    if (comm_.rank() == 0) outputs_.write_model(inputs_, state_);
+    comm_.barrier();
+  }
+
+  void save() {
+    Json small{{"engine", engine_->state().small}, {"trainer", state_.to_json()}};
+    std::string why;
+    if (checkpoints_.save(state_.step, engine_->state(), small, fingerprint(), state_.best_step, &why)) {
+      failed_saves_ = 0;
+      return;
+    }
+    outputs_.warn(why);
+    if (++failed_saves_ >= 3) throw StorageError(why);
+  }
+
+  /// The best model again, its evaluation, and the report.
+  void finish() {
+    if (!outputs_.has_model()) save_model();
+    load_weights(*inputs_.model, outputs_.model_dir());
+    inputs_.model->parameters_changed();
+    outputs_.report(inputs_, state_, evaluate_splits());
+  }
+
+  const Config& config_;
+  Communicator& comm_;
+  const RunOptions& options_;
+  RunOutputs outputs_;
+  RunInputs inputs_;
+  StepPlan plan_;
+  int64_t total_steps_;
+  std::vector<ParameterGroup> groups_;
+  std::unique_ptr<Engine> engine_;
+  CheckpointStore checkpoints_;
+  TrainState state_;
+  int failed_saves_ = 0;
+};
+
+}  // namespace
+
+ExitCode train(const Config& config, Communicator& comm, const RunOptions& options) { return Trainer(config, comm, options).run(); }
+
+}  // namespace fmtrain

@@ -1,0 +1,24 @@
+// One run from the first to the last step: evaluate, train, evaluate, hand back a model directory and a report.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+#include "runtime/config/config.h"
+#include "runtime/errors.h"
+
+namespace fmtrain {
+
+struct RunOptions {
+  bool resume = true;                     ///< continue from the newest checkpoint in the run directory
+  std::function<bool()> stop_requested;   ///< asked once a step: a signal arrived, or the time limit is near
+  std::string device = "cpu";             ///< where the model lives: "cpu" or "cuda:N"
+  int hosts = 1, threads = 1;             ///< for the report
+  double started = 0;                     ///< steady-clock seconds when the program started, for first_step_s
+};
+
+/// Collective. kOk when the run is complete, kRequeue when it was asked to stop and has saved its state. Throws Error.
+ExitCode train(const Config& config, Communicator& comm, const RunOptions& options);
+
+}  // namespace fmtrain
