@@ -1,62 +1,118 @@
-#include <filesystem>
+#include "runtime/config/cross_check.h"
 
-#include "runtime/config/keys.h"
-#include "runtime/hash.h"
+#include <cmath>
+#include <filesystem>
+#include <vector>
+
+#include "runtime/errors.h"
+#include "runtime/model_path.h"
 
 namespace fmtrain {
 namespace {
 
-/// As written, relative to the config file's folder, or to the working directory; absolute. Empty when there is no such file.
-std::string found(const std::string& path, const std::string& folder) {
-  namespace fs = std::filesystem;
-  for (const auto& candidate : {fs::path(folder) / path, fs::path(path)})
-    if (fs::exists(candidate)) return fs::absolute(candidate).lexically_normal().string();
-  return "";
-}
+namespace fs = std::filesystem;
+
+class Checks {
+ public:
+  Checks(Config& config, const Origins& origins, const std::string& file, Faults& faults)
+      : config_(config), origins_(origins), file_(file), faults_(faults) {}
+
+  void run() {
+    find_data("data.train", config_.data.train);
+    find_data("data.validation", config_.data.validation);
+    find_data("data.test", config_.data.test);
+    find_model();
+    batch();
+    schedule();
+    task();
+    if (config_.evaluate.patience && config_.data.validation.empty())
+      fault({"evaluate.early_stop.patience", "data.validation"}, "needs data.validation");
+    if (config_.run.dir.empty()) config_.run.dir = "runs/" + config_.name;
+  }
+
+ private:
+  /// About the first of `keys`, at the place of the first that is written; says nothing when one of them is wrong by itself.
+  void fault(const std::vector<std::string>& keys, const std::string& what) {
+    Place place{file_, 1, 1};
+    for (auto k = keys.rbegin(); k != keys.rend(); ++k) {
+      if (origins_.faulty.count(*k)) return;
+      const auto found = origins_.places.find(*k);
+      if (found != origins_.places.end()) place = found->second;
+    }
+    faults_.add(place, keys[0], what);
+  }
+
+  /// As written below the config file's folder, else below the working directory.
+  std::vector<fs::path> candidates(const std::string& path) const {
+    const fs::path folder = fs::absolute(fs::path(file_)).parent_path();
+    return {(folder / path).lexically_normal(), fs::absolute(path).lexically_normal()};
+  }
+
+  void find_data(const std::string& key, std::string& path) {
+    if (path.empty()) return;
+    bool folder = false;
+    for (const auto& candidate : candidates(path)) {
+      std::error_code none;
+      folder = folder || fs::is_directory(candidate, none);
+      if (!fs::is_regular_file(candidate, none)) continue;
+      path = candidate.string();
+      return;
+    }
+    if (folder) return fault({key}, quoted(path) + " is a folder; name a file");
+    fault({key}, "no file " + quoted(path) + " (looked in the config file's folder and in the working directory)");
+  }
+
+  void find_model() {
+    auto& path = config_.model.path;
+    if (path.empty()) return;
+    for (const auto& candidate : candidates(path)) {
+      std::error_code none;
+      if (!fs::exists(candidate / "config.json", none)) continue;
+      path = candidate.string();
+      return;
+    }
+    try {
+      resolve_model(path);  // a name in the cache stays a name: the resolved config then fits other machines
+    } catch (const ConfigError& error) {
+      fault({"model.path"}, error.what());
+    }
+  }
+
+  void batch() {
+    const auto& b = config_.batch;
+    if (b.global % b.micro != 0)
+      fault({"batch.micro", "batch.global"},
+            std::to_string(b.micro) + " does not divide batch.global " + std::to_string(b.global));
+  }
+
+  void schedule() {
+    const auto& s = config_.schedule;
+    if (s.warmup >= 1 && s.warmup != std::floor(s.warmup))
+      fault({"schedule.warmup"}, "must be a share below 1 or a whole number of steps");
+    else if (s.steps && s.warmup >= 1 && s.warmup > static_cast<double>(*s.steps))
+      fault({"schedule.warmup", "schedule.steps"}, "is longer than the run of " + std::to_string(*s.steps) + " steps");
+  }
+
+  void task() {
+    const auto format = config_.data.format;
+    const bool tagging = config_.model.task == Task::kTokenClassification;
+    if (format != Format::kAuto && format != Format::kHdf5 && (format == Format::kConll) != tagging)
+      fault({"data.format", "model.task"},
+            tagging ? "token-classification needs conll or hdf5" : "conll is for token-classification");
+    if (tagging && config_.model.pooling != Pooling::kPooler)
+      fault({"model.pooling", "model.task"}, "is for sequence-classification; remove it");
+  }
+
+  Config& config_;
+  const Origins& origins_;
+  const std::string& file_;
+  Faults& faults_;
+};
 
 }  // namespace
 
-/// Rules between keys, and the files the config names.
-void cross_check(Config& config, const std::string& folder, std::vector<std::string>& faults) {
-  const auto fault = [&](const std::string& path, const std::string& what) {
-    const auto origin = config.origin.find(path);
-    faults.push_back((origin == config.origin.end() ? "default" : origin->second) + ": " + path + ": " + what);
-  };
-  for (auto& [path, file] : {std::pair<std::string, std::string*>{"data.train", &config.data.train}, {"data.validation", &config.data.validation}, {"data.test", &config.data.test}}) {
-    if (file->empty()) continue;
-    const auto full = found(*file, folder);
-    if (full.empty()) fault(path, "no file " + *file + " (looked in the config file's folder and the working directory)");
-    else *file = full;
-  }
-  if (const auto full = found(config.model.path, folder); std::filesystem::exists(full + "/config.json")) config.model.path = full;
-  if (config.batch.global % config.batch.micro != 0)
-    fault("batch.micro", std::to_string(config.batch.micro) + " does not divide batch.global " + std::to_string(config.batch.global));
-  if (config.schedule.warmup >= 1 && config.schedule.warmup != static_cast<double>(static_cast<int64_t>(config.schedule.warmup)))
-    fault("schedule.warmup", "must be a share below 1 or a whole number of steps");
-  if (config.engine.zero != 0) fault("engine.zero", "stages 1 to 3 are not available, use 0");
-  if (config.engine.recompute != "none") fault("engine.recompute", "only none is available");
-  const std::vector<std::string> metrics{"auto", "f1", "accuracy", "macro_f1", "precision", "recall", "loss"};
-  bool known = false;
-  for (const auto& name : metrics) known = known || name == config.evaluate.metric;
-  if (!known) fault("evaluate.metric", "must be one of auto, f1, accuracy, macro_f1, precision, recall, loss");
-  if (config.evaluate.patience && config.data.validation.empty()) fault("evaluate.early_stop.patience", "needs data.validation");
-  if (config.run.dir.empty()) config.run.dir = "runs/" + config.name;
-}
-
-std::vector<std::string> computation_lines(const Config& config) {
-  std::vector<std::string> lines;
-  for (const auto& key : config_keys())
-    if (key.fixes_computation && key.path != "model.path") lines.push_back(key.path + "=" + key.get(config));
-  return lines;
-}
-
-std::string computation_hash(const Config& config) {
-  Sha256 hash;
-  for (const auto& line : computation_lines(config)) {
-    hash.update(line.data(), line.size());
-    hash.update("\n", 1);
-  }
-  return hash.hex();
+void cross_check(Config& config, const Origins& origins, const std::string& file, Faults& faults) {
+  Checks(config, origins, file, faults).run();
 }
 
 }  // namespace fmtrain

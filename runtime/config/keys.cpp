@@ -1,150 +1,284 @@
 #include "runtime/config/keys.h"
 
-#include <charconv>
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+
+#include "runtime/config/scalars.h"
+#include "runtime/metrics/metric.h"
 
 namespace fmtrain {
 namespace {
 
-template <class E>
-struct Words;  // the words of an enum, in the order of its values
-template <> struct Words<Task> { static inline const std::vector<std::string> list{"token-classification", "sequence-classification"}; };
-template <> struct Words<Pooling> { static inline const std::vector<std::string> list{"pooler", "cls", "mean"}; };
-template <> struct Words<Init> { static inline const std::vector<std::string> list{"pretrained", "random"}; };
-template <> struct Words<Format> { static inline const std::vector<std::string> list{"auto", "conll", "csv", "tsv", "jsonl", "clinc150", "hdf5"}; };
-template <> struct Words<Overlong> { static inline const std::vector<std::string> list{"split", "truncate", "error"}; };
-template <> struct Words<Order> { static inline const std::vector<std::string> list{"random", "length_grouped"}; };
-template <> struct Words<OptimizerName> { static inline const std::vector<std::string> list{"adamw", "sgd"}; };
-template <> struct Words<ScheduleName> { static inline const std::vector<std::string> list{"linear", "cosine", "constant", "inverse_sqrt", "wsd"}; };
-template <> struct Words<Device> { static inline const std::vector<std::string> list{"auto", "cpu", "cuda"}; };
-template <> struct Words<Precision> { static inline const std::vector<std::string> list{"fp32", "bf16"}; };
-template <> struct Words<Progress> { static inline const std::vector<std::string> list{"auto", "bar", "plain", "off"}; };
+using Words = std::vector<std::string>;
 
-constexpr double kMax = 9e15;  // integers up to here are exact as doubles
+// The words of each enum, in the order of its values.
+Words words_of(Task) { return {"token-classification", "sequence-classification"}; }
+Words words_of(Pooling) { return {"pooler", "cls", "mean"}; }
+Words words_of(Init) { return {"pretrained", "random"}; }
+Words words_of(Format) { return {"auto", "conll", "csv", "tsv", "jsonl", "clinc150", "hdf5"}; }
+Words words_of(Overlong) { return {"split", "truncate", "error"}; }
+Words words_of(Order) { return {"random", "length_grouped"}; }
+Words words_of(OptimizerName) { return {"adamw", "sgd"}; }
+Words words_of(ScheduleName) { return {"linear", "cosine", "constant", "inverse_sqrt", "wsd"}; }
+Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
+Words words_of(Precision) { return {"fp32", "bf16"}; }
+Words words_of(Progress) { return {"auto", "bar", "plain", "off"}; }
 
-/// Access to a field of a section: `f` maps a Config& to a reference.
-template <class F>
-Key integer(const char* path, F f, const char* meaning, double low, double high = kMax) {
-  return {path, Kind::kInteger, meaning, [f](Config& c, const Value& v) { f(c) = static_cast<std::decay_t<decltype(f(c))>>(v.integer); },
-          [f](const Config& c) { return std::to_string(f(const_cast<Config&>(c))); }, {}, low, high};
+// How each type of field is read from a checked value and written as YAML.
+void assign(bool& field, const Value& v) { field = v.boolean; }
+void assign(int64_t& field, const Value& v) { field = v.integer; }
+void assign(uint64_t& field, const Value& v) { field = static_cast<uint64_t>(v.integer); }
+void assign(double& field, const Value& v) { field = v.number; }
+void assign(std::string& field, const Value& v) { field = v.text; }
+void assign(Every& field, const Value& v) { field.steps = v.integer; }
+template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
+void assign(E& field, const Value& v) {
+  field = static_cast<E>(v.integer);
 }
-template <class F>
-Key number(const char* path, F f, const char* meaning, double low, double high = kMax) {
-  return {path, Kind::kNumber, meaning, [f](Config& c, const Value& v) { f(c) = v.number; }, [f](const Config& c) { return yaml_number(f(const_cast<Config&>(c))); }, {}, low, high};
-}
-template <class F>
-Key optional_integer(const char* path, F f, const char* meaning, double low, const char* word) {
-  Key key{path, Kind::kInteger, meaning, [f](Config& c, const Value& v) { v.null ? f(c).reset() : void(f(c) = v.integer); },
-          [f, word](const Config& c) { const auto& x = f(const_cast<Config&>(c)); return x ? std::to_string(*x) : std::string(word); }, {}, low, kMax, true};
-  if (std::string(word) != "null") key.words = {word};
-  return key;
-}
-template <class F>
-Key boolean(const char* path, F f, const char* meaning) {
-  return {path, Kind::kBoolean, meaning, [f](Config& c, const Value& v) { f(c) = v.boolean; }, [f](const Config& c) { return f(const_cast<Config&>(c)) ? "true" : "false"; }, {}};
-}
-template <class F>
-Key text(const char* path, F f, const char* meaning, bool nullable = false) {
-  return {path, Kind::kText, meaning, [f](Config& c, const Value& v) { f(c) = v.text; },
-          [f](const Config& c) { const auto& x = f(const_cast<Config&>(c)); return x.empty() ? "null" : yaml_text(x); }, {}, 0, 0, nullable};
-}
-template <class E, class F>
-Key word(const char* path, F f, const char* meaning) {
-  return {path, Kind::kWord, meaning, [f](Config& c, const Value& v) { f(c) = static_cast<E>(v.integer); },
-          [f](const Config& c) { return Words<E>::list[static_cast<size_t>(f(const_cast<Config&>(c)))]; }, Words<E>::list};
-}
-template <class F>
-Key every(const char* path, F f, const char* meaning) {
-  return {path, Kind::kEvery, meaning, [f](Config& c, const Value& v) { f(c).steps = v.integer; },
-          [f](const Config& c) { const auto n = f(const_cast<Config&>(c)).steps; return n == 0 ? "epoch" : std::to_string(n); }, {"epoch"}, 1, kMax};
+template <class T>
+void assign(std::optional<T>& field, const Value& v) {
+  if (v.null) field.reset();
+  else assign(field.emplace(), v);
 }
 
-Key free_of_bits(Key key) {
-  key.fixes_computation = false;
-  return key;
+std::string written(bool field) { return field ? "true" : "false"; }
+std::string written(int64_t field) { return std::to_string(field); }
+std::string written(uint64_t field) { return std::to_string(field); }
+std::string written(double field) { return yaml_number(field); }
+std::string written(const std::string& field) { return field.empty() ? "null" : yaml_text(field); }
+std::string written(Every field) { return field.steps == 0 ? "epoch" : std::to_string(field.steps); }
+template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
+std::string written(E field) {
+  return words_of(field)[static_cast<size_t>(field)];
 }
-Key required(Key key) {
-  key.required = true;
-  return key;
+template <class T>
+std::string written(const std::optional<T>& field) {
+  return field ? written(*field) : "null";
 }
 
-std::string freeze_text(const Config& c) {
-  const auto& f = c.finetune;
+template <class T>
+struct ValueOf {
+  using type = T;
+};
+template <class T>
+struct ValueOf<std::optional<T>> {
+  using type = T;
+};
+
+template <class T>
+constexpr Kind kind_of() {
+  if constexpr (std::is_enum_v<T>) return Kind::kWord;
+  else if constexpr (std::is_same_v<T, bool>) return Kind::kBoolean;
+  else if constexpr (std::is_integral_v<T>) return Kind::kInteger;
+  else if constexpr (std::is_same_v<T, double>) return Kind::kNumber;
+  else if constexpr (std::is_same_v<T, Every>) return Kind::kEvery;
+  else return Kind::kText;
+}
+
+/// A line of the table; each call adds one property.
+struct Line {
+  Key key;
+  Line& unit(const char* name) { return key.unit = name, *this; }
+  Line& range(double low, double high = kMost) { return key.low = low, key.high = high, *this; }
+  Line& words(Words list) { return key.kind = Kind::kWord, key.words = std::move(list), *this; }
+  Line& planned(Words list) { return key.planned = std::move(list), *this; }
+  Line& nullable() { return key.nullable = true, *this; }
+  /// The word for an empty field besides null.
+  Line& absent(const std::string& word) {
+    key.words = {word};
+    key.get = [get = key.get, word](const Config& c) { return get(c) == "null" ? word : get(c); };
+    return *this;
+  }
+  Line& required(const char* example) { return key.example = example, *this; }
+  /// Does not change what is computed.
+  Line& free() { return key.fixes_computation = false, *this; }
+  static constexpr double kMost = 9e15;  // integers up to here are exact as doubles
+};
+
+/// The field reached by `members` from a Config, as Config::model, ModelSection::path.
+template <class... M>
+Line key(const char* path, const char* meaning, M... members) {
+  const auto field = [members...](auto& config) -> auto& { return (config.*....*members); };
+  using Field = std::decay_t<decltype(field(std::declval<Config&>()))>;
+  using T = typename ValueOf<Field>::type;
+  Line line;
+  line.key.path = path;
+  line.key.kind = kind_of<T>();
+  line.key.nullable = !std::is_same_v<T, Field>;
+  line.key.meaning = meaning;
+  line.key.set = [field](Config& c, const Value& v) { assign(field(c), v); };
+  line.key.get = [field](const Config& c) { return written(field(c)); };
+  if constexpr (std::is_enum_v<T>) line.key.words = words_of(T());
+  if constexpr (std::is_same_v<T, Every>) line.range(1).key.words = {"epoch"};
+  return line;
+}
+
+Line betas() {
+  Line line;
+  line.range(0, 0.999999999).key.path = "optimizer.betas";
+  line.key.kind = Kind::kBetas;
+  line.key.meaning = "adamw: decay of the first and the second moment";
+  line.key.set = [](Config& c, const Value& v) { c.optimizer.beta1 = v.numbers[0], c.optimizer.beta2 = v.numbers[1]; };
+  line.key.get = [](const Config& c) { return "[" + written(c.optimizer.beta1) + ", " + written(c.optimizer.beta2) + "]"; };
+  return line;
+}
+
+std::string written_freeze(const Config& config) {
+  const auto& f = config.finetune;
   if (f.freeze_backbone) return "backbone";
-  if (f.freeze_embeddings || f.freeze_layers > 0) return std::string("{embeddings: ") + (f.freeze_embeddings ? "true" : "false") + ", layers: " + std::to_string(f.freeze_layers) + "}";
+  if (f.freeze_embeddings || f.freeze_layers > 0)
+    return "{embeddings: " + written(f.freeze_embeddings) + ", layers: " + written(f.freeze_layers) + "}";
   if (f.patterns.empty()) return "none";
-  std::string list;
-  for (const auto& p : f.patterns) list += (list.empty() ? "[" : ", ") + yaml_text(p);
-  return list + "]";
+  Words list;
+  for (const auto& pattern : f.patterns) list.push_back(yaml_text(pattern));
+  return "[" + listed(list) + "]";
 }
 
-Key time_limit() {
-  return {"run.time_limit", Kind::kNumber, "seconds after which the run saves its state and stops with exit code 75; null: none",
-          [](Config& c, const Value& v) { v.null ? c.run.time_limit.reset() : void(c.run.time_limit = v.number); },
-          [](const Config& c) { return c.run.time_limit ? yaml_number(*c.run.time_limit) : std::string("null"); }, {}, 1, kMax, true};
+Line freeze() {
+  Line line;
+  line.key.path = "finetune.freeze";
+  line.key.kind = Kind::kFreeze;
+  line.key.meaning = "none, backbone, {embeddings: true, layers: 3}, or a list of name patterns with * and ?";
+  line.key.words = {"none", "backbone"};
+  line.key.set = [](Config& c, const Value& v) { c.finetune = v.freeze; };
+  line.key.get = written_freeze;
+  return line;
 }
 
-#define FIELD(expression) [](Config& c) -> auto& { return c.expression; }
+using C = Config;
+using Run = RunSection;
+using Model = ModelSection;
+using Data = DataSection;
+using Optim = OptimizerSection;
+using Sched = ScheduleSection;
+using Eval = EvaluateSection;
+using Eng = EngineSection;
 
-std::vector<Key> make_keys() {
+std::vector<Line> run_keys() {
   return {
-      free_of_bits(text("run.dir", FIELD(run.dir), "run directory; null: runs/NAME, NAME being the config file's name", true)),
-      integer("run.seed", FIELD(run.seed), "fixes the order of the samples, new heads and every dropout bit", 0),
-      free_of_bits(time_limit()),
-      required(text("model.path", FIELD(model.path), "model directory, or a name in the model cache")),
-      word<Task>("model.task", FIELD(model.task), "what the head predicts"),
-      word<Pooling>("model.pooling", FIELD(model.pooling), "sequence tasks: what the head reads (pooler: as BertForSequenceClassification)"),
-      number("model.dropout.hidden", FIELD(model.dropout.hidden), "probability after embeddings and after each sub-layer", 0, 0.99),
-      number("model.dropout.attention", FIELD(model.dropout.attention), "probability on attention weights", 0, 0.99),
-      number("model.dropout.head", FIELD(model.dropout.head), "probability before the head", 0, 0.99),
-      word<Init>("model.init", FIELD(model.init), "random needs only config.json and a tokenizer (tests, benchmarks)"),
-      required(free_of_bits(text("data.train", FIELD(data.train), "training set: raw text or a prepared .h5"))),
-      free_of_bits(text("data.validation", FIELD(data.validation), "chooses the best model and stops early; null: none", true)),
-      free_of_bits(text("data.test", FIELD(data.test), "scored before the first and after the last step; null: none", true)),
-      word<Format>("data.format", FIELD(data.format), "format of the raw files; auto: from task and file name"),
-      text("data.columns.text", FIELD(data.columns.text), "csv, tsv, jsonl: column or member with the text"),
-      text("data.columns.label", FIELD(data.columns.label), "csv, tsv, jsonl: column or member with the label"),
-      integer("data.columns.word", FIELD(data.columns.word), "conll: column of the word; negative: from the end", -4096, 4095),
-      integer("data.columns.tag", FIELD(data.columns.tag), "conll: column of the tag; negative: from the end", -4096, 4095),
-      integer("data.max_length", FIELD(data.max_length), "tokens of a sample with its special tokens", 4, 1048576),
-      word<Overlong>("data.overlong", FIELD(data.overlong), "longer texts: tagging splits them between spans, classification truncates"),
-      word<Order>("data.order", FIELD(data.order), "order of the samples; length_grouped puts similar lengths into one step"),
-      optional_integer("data.limit", FIELD(data.limit), "first n training samples only; null: all", 1, "null"),
-      integer("batch.global", FIELD(batch.global), "samples of one update", 1, 1 << 20),
-      integer("batch.micro", FIELD(batch.micro), "samples of one leaf; global / micro leaves are shared by the ranks", 1, 1 << 20),
-      word<OptimizerName>("optimizer.name", FIELD(optimizer.name), "update rule"),
-      number("optimizer.lr", FIELD(optimizer.lr), "peak learning rate", 0, 100),
-      number("optimizer.weight_decay", FIELD(optimizer.weight_decay), "not applied to biases and norm weights", 0, 10),
-      {"optimizer.betas", Kind::kBetas, "adamw: decay of the two moments",
-       [](Config& c, const Value& v) { c.optimizer.beta1 = v.numbers[0]; c.optimizer.beta2 = v.numbers[1]; },
-       [](const Config& c) { return "[" + yaml_number(c.optimizer.beta1) + ", " + yaml_number(c.optimizer.beta2) + "]"; }, {}, 0, 0.999999999},
-      number("optimizer.eps", FIELD(optimizer.eps), "adamw: added to the root of the second moment", 0, 1),
-      number("optimizer.momentum", FIELD(optimizer.momentum), "sgd", 0, 0.999999999),
-      number("optimizer.clip_norm", FIELD(optimizer.clip_norm), "largest global norm of the gradient; 0: no clipping", 0),
-      word<ScheduleName>("schedule.name", FIELD(schedule.name), "learning rate over the run"),
-      number("schedule.warmup", FIELD(schedule.warmup), "below 1: share of all steps, else steps", 0),
-      number("schedule.epochs", FIELD(schedule.epochs), "passes over the training set", 0.000001, 1e6),
-      optional_integer("schedule.steps", FIELD(schedule.steps), "updates; overrides epochs", 1, "null"),
-      {"finetune.freeze", Kind::kFreeze, "none, backbone, {embeddings: true, layers: 3}, or a list of name patterns with * and ?",
-       [](Config& c, const Value& v) { c.finetune = v.freeze; }, freeze_text, {"none", "backbone"}},
-      every("evaluate.every", FIELD(evaluate.every), "epoch, or a number of steps"),
-      text("evaluate.metric", FIELD(evaluate.metric), "chooses the best model: f1, accuracy, macro_f1, precision, recall, loss; auto: f1 for tagging, else accuracy"),
-      optional_integer("evaluate.early_stop.patience", FIELD(evaluate.patience), "evaluations without gain before the run stops; null: never", 1, "null"),
-      number("evaluate.early_stop.min_delta", FIELD(evaluate.min_delta), "smallest gain that counts", 0),
-      free_of_bits(every("checkpoint.every", FIELD(checkpoint.every), "epoch, or a number of steps")),
-      free_of_bits(integer("checkpoint.keep", FIELD(checkpoint.keep), "checkpoints kept besides the best", 1, 1000000)),
-      free_of_bits(boolean("checkpoint.async", FIELD(checkpoint.async), "write while the next steps run")),
-      free_of_bits(word<Device>("engine.device", FIELD(engine.device), "where the model runs; auto: a GPU if there is one")),
-      free_of_bits(integer("engine.zero", FIELD(engine.zero), "0: parameters and optimizer state whole on every rank", 0, 3)),
-      word<Precision>("engine.precision", FIELD(engine.precision), "bf16: products in bf16, weights and sums in fp32"),
-      free_of_bits(text("engine.recompute", FIELD(engine.recompute), "none: activations are kept for backward")),
-      free_of_bits(optional_integer("engine.threads", FIELD(engine.threads), "threads of a rank; auto: the node's free cores over its ranks", 1, "auto")),
-      boolean("numerics.exact", FIELD(numerics.exact), "same bits for every number of ranks; false: the backend's own order of additions"),
-      free_of_bits(word<Progress>("report.progress", FIELD(report.progress), "progress on rank 0; auto: a bar on a terminal, else plain lines")),
-      free_of_bits(boolean("report.tensorboard", FIELD(report.tensorboard), "write TensorBoard events")),
-      free_of_bits(integer("report.bootstrap", FIELD(report.bootstrap), "resamples for confidence intervals; 0: none", 0, 1000000)),
+      key("run.dir", "where the run is written; null: runs/NAME, NAME being the config file's", &C::run, &Run::dir)
+          .nullable()
+          .free(),
+      key("run.seed", "fixes the order of samples, new heads, every dropout bit", &C::run, &Run::seed).range(0),
+      key("run.time_limit", "the run saves and stops with exit code 75 before it; null: none", &C::run, &Run::time_limit)
+          .unit("seconds")
+          .range(1)
+          .free(),
   };
 }
-#undef FIELD
+
+std::vector<Line> model_keys() {
+  const auto dropout = [](const char* path, const char* meaning, double DropoutRates::*member) {
+    return key(path, meaning, &C::model, &Model::dropout, member).range(0, 0.99);
+  };
+  return {
+      key("model.path", "model directory, or a name in the model cache", &C::model, &Model::path)
+          .required("all-MiniLM-L6-v2")
+          .free(),
+      key("model.task", "what the head predicts", &C::model, &Model::task),
+      key("model.pooling", "sequence tasks: what the head reads", &C::model, &Model::pooling),
+      dropout("model.dropout.hidden", "probability after the embeddings and each sub-layer", &DropoutRates::hidden),
+      dropout("model.dropout.attention", "probability on attention weights", &DropoutRates::attention),
+      dropout("model.dropout.head", "probability before the head", &DropoutRates::head),
+      key("model.init", "random needs config.json and a tokenizer, no weights", &C::model, &Model::init),
+  };
+}
+
+std::vector<Line> data_keys() {
+  const auto column = [](const char* path, const char* meaning, auto member) {
+    return key(path, meaning, &C::data, &Data::columns, member);
+  };
+  return {
+      key("data.train", "training set: raw text or a prepared .h5", &C::data, &Data::train)
+          .required("../data/wnut17/train.conll")
+          .free(),
+      key("data.validation", "chooses the best model; null: none", &C::data, &Data::validation).nullable().free(),
+      key("data.test", "scored before and after the training; null: none", &C::data, &Data::test).nullable().free(),
+      key("data.format", "of raw files; auto: by task and name", &C::data, &Data::format),
+      column("data.columns.text", "csv, tsv, jsonl: column or member with the text", &Columns::text),
+      column("data.columns.label", "csv, tsv, jsonl: column or member with the label", &Columns::label),
+      column("data.columns.word", "conll: number of the word's column; negative: from the end", &Columns::word)
+          .range(-4096, 4095),
+      column("data.columns.tag", "conll: number of the tag's column; negative: from the end", &Columns::tag).range(-4096, 4095),
+      key("data.max_length", "longest sample, special tokens included", &C::data, &Data::max_length)
+          .unit("tokens")
+          .range(4, 1048576),
+      key("data.overlong", "longer texts; split is for tagging, classification truncates", &C::data, &Data::overlong),
+      key("data.order", "length_grouped puts similar lengths into one step", &C::data, &Data::order),
+      key("data.limit", "first training samples only; null: all", &C::data, &Data::limit).unit("samples").range(1),
+  };
+}
+
+std::vector<Line> training_keys() {
+  return {
+      key("batch.global", "one update", &C::batch, &BatchSection::global).unit("samples").range(1, 1 << 20),
+      key("batch.micro", "one leaf; the ranks share global / micro leaves", &C::batch, &BatchSection::micro)
+          .unit("samples")
+          .range(1, 1 << 20),
+      key("optimizer.name", "update rule", &C::optimizer, &Optim::name),
+      key("optimizer.lr", "peak learning rate", &C::optimizer, &Optim::lr).range(0, 100),
+      key("optimizer.weight_decay", "not applied to biases and norm weights", &C::optimizer, &Optim::weight_decay).range(0, 10),
+      betas(),
+      key("optimizer.eps", "adamw: added to the root of the second moment", &C::optimizer, &Optim::eps).range(1e-16, 1),
+      key("optimizer.momentum", "sgd: share of the last step kept", &C::optimizer, &Optim::momentum).range(0, 0.999999999),
+      key("optimizer.clip_norm", "largest global norm of the gradient; 0: no clipping", &C::optimizer, &Optim::clip_norm)
+          .range(0),
+      key("schedule.name", "learning rate over the run", &C::schedule, &Sched::name),
+      key("schedule.warmup", "below 1: share of all steps, else steps", &C::schedule, &Sched::warmup).range(0),
+      key("schedule.epochs", "passes over the training set", &C::schedule, &Sched::epochs).unit("epochs").range(0.001, 1e6),
+      key("schedule.steps", "updates; overrides epochs", &C::schedule, &Sched::steps).unit("steps").range(1),
+      freeze(),
+  };
+}
+
+std::vector<Line> system_keys() {
+  return {
+      key("evaluate.every", "at the end of every epoch, or every n steps", &C::evaluate, &Eval::every).unit("steps"),
+      key("evaluate.metric", "chooses the best model", &C::evaluate, &Eval::metric).words(metric_names()),
+      key("evaluate.early_stop.patience", "evaluations without gain before the run stops; null: never", &C::evaluate,
+          &Eval::patience)
+          .range(1),
+      key("evaluate.early_stop.min_delta", "smallest gain that counts", &C::evaluate, &Eval::min_delta).range(0),
+      key("checkpoint.every", "at the end of every epoch, or every n steps", &C::checkpoint, &CheckpointSection::every)
+          .unit("steps")
+          .free(),
+      key("checkpoint.keep", "checkpoints kept besides the best", &C::checkpoint, &CheckpointSection::keep)
+          .range(1, 1e6)
+          .free(),
+      key("checkpoint.async", "write while the next steps run", &C::checkpoint, &CheckpointSection::async).free(),
+      key("engine.device", "auto: a GPU if there is one", &C::engine, &Eng::device).free(),
+      key("engine.zero", "0: parameters and optimizer state whole on every rank", &C::engine, &Eng::zero)
+          .range(0, 0)
+          .planned({"1", "2", "3"})
+          .free(),
+      key("engine.precision", "bf16: products in bf16, weights and sums in fp32", &C::engine, &Eng::precision)
+          .planned({"fp16"}),
+      key("engine.recompute", "none: activations are kept for backward", &C::engine, &Eng::recompute)
+          .words({"none"})
+          .planned({"full", "selective"})
+          .free(),
+      key("engine.threads", "of a rank; auto: the node's cores shared by its ranks", &C::engine, &Eng::threads)
+          .range(1, 4096)
+          .absent("auto")
+          .free(),
+      key("numerics.exact", "same bits for every number of ranks; false: the fastest sum", &C::numerics,
+          &NumericsSection::exact),
+      key("report.progress", "on rank 0; auto: a bar on a terminal, else plain lines", &C::report, &ReportSection::progress)
+          .free(),
+      key("report.tensorboard", "write TensorBoard events", &C::report, &ReportSection::tensorboard).free(),
+      key("report.bootstrap", "resamples for confidence intervals; 0: none", &C::report, &ReportSection::bootstrap)
+          .range(0, 1e6)
+          .free(),
+  };
+}
+
+std::vector<Key> make_keys() {
+  std::vector<Key> keys;
+  for (const auto& part : {run_keys(), model_keys(), data_keys(), training_keys(), system_keys()})
+    for (const auto& line : part) keys.push_back(line.key);
+  return keys;
+}
 
 }  // namespace
 
@@ -153,22 +287,27 @@ const std::vector<Key>& config_keys() {
   return keys;
 }
 
-std::string yaml_number(double value) {
-  char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  return {buffer, end};
+const Key* find_key(const std::string& path) {
+  const auto& keys = config_keys();
+  const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& k) { return k.path == path; });
+  return found == keys.end() ? nullptr : &*found;
 }
 
-std::string yaml_text(const std::string& text) {
-  const bool plain = !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./") == std::string::npos &&
-                     (std::isalpha(static_cast<unsigned char>(text[0])) || text[0] == '/' || text[0] == '.') && text != "null" && text != "true" && text != "false";
-  if (plain) return text;
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
+std::vector<std::string> names_below(const std::string& path) {
+  std::vector<std::string> names;
+  const std::string prefix = path.empty() ? "" : path + ".";
+  for (const auto& k : config_keys()) {
+    if (k.path.compare(0, prefix.size(), prefix) != 0) continue;
+    const auto name = k.path.substr(prefix.size(), k.path.find('.', prefix.size()) - prefix.size());
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
-  return out + "\"";
+  return names;
+}
+
+std::string listed(const std::vector<std::string>& words, const char* between) {
+  std::string out;
+  for (const auto& w : words) out += (out.empty() ? "" : between) + w;
+  return out;
 }
 
 }  // namespace fmtrain

@@ -1,95 +1,95 @@
 #include <algorithm>
 
 #include "runtime/config/keys.h"
-#include "runtime/json.h"
+#include "runtime/config/scalars.h"
 
 namespace fmtrain {
 namespace {
 
+constexpr size_t kCommentColumn = 38;
+
 std::string section_of(const std::string& path) { return path.substr(0, path.rfind('.')); }
 
-/// All keys as nested YAML; `comment` gives the text after each value.
-template <class Comment>
-std::string yaml(const Config& config, const Comment& comment) {
+/// The headings to write when the table goes on from section `from` to section `to`.
+std::string headings(const std::string& from, const std::string& to) {
+  const auto top = [](const std::string& section) { return section.substr(0, section.find('.')); };
+  std::string out;
+  if (top(from) != top(to)) out += (from.empty() ? "" : "\n") + top(to) + ":\n";
+  if (from != to && to.find('.') != std::string::npos) out += "  " + to.substr(to.find('.') + 1) + ":\n";
+  return out;
+}
+
+/// Every key as nested YAML; `value` and `comment` give the text for a key.
+template <class Text, class Comment>
+std::string yaml(const Text& value, const Comment& comment) {
   std::string out, open;
   for (const auto& key : config_keys()) {
-    const std::string section = section_of(key.path);
-    if (section != open) {
-      const bool nested = section.find('.') != std::string::npos;
-      const std::string top = section.substr(0, section.find('.'));
-      if (open.substr(0, open.find('.')) != top) out += (out.empty() ? "" : "\n") + top + ":\n";
-      if (nested) out += "  " + section.substr(section.find('.') + 1) + ":\n";
-      open = section;
-    }
-    const std::string indent(2 * static_cast<size_t>(std::count(key.path.begin(), key.path.end(), '.')), ' ');
-    std::string line = indent + key.path.substr(section.size() + 1) + ": " + key.get(config);
-    if (line.size() < 40) line.resize(40, ' ');
-    out += line + "  # " + comment(key) + "\n";
+    const auto section = section_of(key.path);
+    out += headings(open, section);
+    open = section;
+    std::string line(2 * static_cast<size_t>(std::count(key.path.begin(), key.path.end(), '.')), ' ');
+    line += key.path.substr(section.size() + 1) + ": " + value(key);
+    line.resize(std::max(kCommentColumn, line.size() + 2), ' ');
+    out += line + "# " + comment(key) + "\n";
   }
   return out;
 }
 
-std::string explained(const Key& key) {
-  if (key.words.empty() || key.kind == Kind::kFreeze) return key.meaning;
-  std::string words;
-  for (const auto& w : key.words) words += (words.empty() ? "" : " | ") + w;
-  return key.meaning + " (" + words + (key.kind == Kind::kWord ? ")" : " | number)");
+std::string range_of(const Key& key) {
+  const auto low = yaml_number(key.low);
+  const auto range = key.high >= 9e15 ? low + " or more" : key.low == key.high ? low : low + " to " + yaml_number(key.high);
+  return range + (key.unit.empty() ? "" : " " + key.unit);
 }
 
-Json schema_of(const Key& key) {
-  Json s;
+/// What may be written: words, a range, or nothing when any text may.
+std::string choices(const Key& key, const char* between) {
   switch (key.kind) {
-    case Kind::kInteger: s = {{"type", "integer"}}; break;
-    case Kind::kNumber: s = {{"type", "number"}}; break;
-    case Kind::kBoolean: s = {{"type", "boolean"}}; break;
-    case Kind::kText: s = {{"type", "string"}}; break;
-    case Kind::kWord: s = {{"enum", key.words}}; break;
-    case Kind::kEvery: s = Json::parse(R"({"oneOf": [{"const": "epoch"}, {"type": "integer", "minimum": 1}]})"); break;
-    case Kind::kBetas: s = Json::parse(R"({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})"); break;
-    case Kind::kFreeze:
-      s = Json::parse(R"({"oneOf": [{"enum": ["none", "backbone"]}, {"type": "array", "items": {"type": "string"}},
-        {"type": "object", "properties": {"embeddings": {"type": "boolean"}, "layers": {"type": "integer", "minimum": 0}}, "additionalProperties": false}]})");
-      break;
+    case Kind::kWord:
+      return listed(key.words, between);
+    case Kind::kBoolean:
+      return std::string("true") + between + "false";
+    case Kind::kInteger:
+    case Kind::kEvery:
+    case Kind::kNumber:
+      return (key.words.empty() ? "" : key.words[0] + between) + range_of(key);
+    default:
+      return "";
   }
-  if (key.kind == Kind::kInteger || key.kind == Kind::kNumber) {
-    s["minimum"] = key.low;
-    if (key.high < 9e15) s["maximum"] = key.high;
-  }
-  if (key.nullable) s = Json{{"oneOf", Json::array({s, key.words.empty() ? Json{{"type", "null"}} : Json{{"enum", key.words}}})}};
-  s["description"] = key.meaning;
-  return s;
+}
+
+std::string explained(const Key& key) {
+  const auto allowed = key.kind == Kind::kBoolean ? "" : choices(key, " | ");
+  return key.meaning + (allowed.empty() ? "" : " [" + allowed + "]");
+}
+
+std::string shown_default(const Key& key) {
+  static const Config defaults;
+  return key.example.empty() ? key.get(defaults) : key.example;
 }
 
 }  // namespace
 
 std::string resolved_yaml(const Config& config) {
-  return "# The resolved config; after each value: where it comes from.\n" + yaml(config, [&](const Key& key) {
-    const auto origin = config.origin.find(key.path);
-    return origin == config.origin.end() ? std::string("default") : origin->second;
-  });
+  const auto value = [&](const Key& key) { return key.get(config); };
+  const auto origin = [&](const Key& key) {
+    const auto found = config.origin.find(key.path);
+    return found == config.origin.end() ? std::string("default") : found->second;
+  };
+  return "# The resolved config; after each value, where it comes from.\n\n" + yaml(value, origin);
 }
 
 std::string reference_yaml() {
-  return "# Every key with its default and meaning. A config file needs model.path and data.train; the rest is optional.\n" +
-         yaml(Config{}, explained);
+  return "# Every key, with its default, meaning and allowed values.\n"
+         "# model.path and data.train have no default and stand here with an example; all other keys may be left out.\n\n" +
+         yaml(shown_default, explained);
 }
 
-std::string config_schema() {
-  Json root{{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "fmtrain config"}, {"type", "object"}, {"additionalProperties", false},
-            {"properties", Json::object()}};
-  for (const auto& key : config_keys()) {
-    Json* at = &root;
-    std::string rest = key.path;
-    for (auto dot = rest.find('.'); dot != std::string::npos; dot = rest.find('.')) {
-      Json& group = (*at)["properties"][rest.substr(0, dot)];
-      if (group.is_null()) group = Json{{"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
-      at = &group;
-      rest = rest.substr(dot + 1);
-    }
-    (*at)["properties"][rest] = schema_of(key);
-    if (key.required) (*at)["required"].push_back(rest);
-  }
-  return root.dump(2) + "\n";
+std::string config_table() {
+  std::string out = "| key | default | allowed | meaning |\n|---|---|---|---|\n";
+  for (const auto& key : config_keys())
+    out += "| `" + key.path + "` | " + (key.example.empty() ? "`" + shown_default(key) + "`" : "required") + " | " + key.unit +
+           " | " + choices(key, ", ") + " | " + key.meaning + " |\n";
+  return out;
 }
 
 }  // namespace fmtrain

@@ -1,0 +1,220 @@
+#include "runtime/config/values.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "runtime/config/scalars.h"
+#include "runtime/errors.h"
+
+namespace fmtrain {
+namespace {
+
+using Type = YamlNode::Type;
+constexpr const char* kFreezeForms = "must be none, backbone, {embeddings: true, layers: 3} or a list of name patterns";
+
+/// What is wrong with a value; empty: nothing.
+using Wrong = std::string;
+
+/// Levenshtein distance.
+size_t distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 1; j <= b.size(); ++j)
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
+  }
+  return row.back();
+}
+
+Wrong check_range(const Key& key, double value, const std::string& text) {
+  if (value >= key.low && value <= key.high) return "";
+  if (key.low == key.high) return "must be " + yaml_number(key.low) + ", not " + text;
+  const bool open = key.high >= 9e15;
+  return (open ? "must be at least " + yaml_number(key.low)
+               : "must be between " + yaml_number(key.low) + " and " + yaml_number(key.high)) +
+         ", not " + text;
+}
+
+Wrong explain(NumberFault fault, const std::string& kind, const std::string& text) {
+  switch (fault) {
+    case NumberFault::kNone:
+      return "";
+    case NumberFault::kLeadingZero:
+      return "must be " + kind + " without leading zeros, not " + quoted(text) + " (YAML readers disagree on it)";
+    case NumberFault::kNotFinite:
+      return "must be a finite number, not " + quoted(text);
+    case NumberFault::kTooLarge:
+      return "must be a smaller number, not " + quoted(text);
+    default:
+      return "must be " + kind + ", not " + quoted(text);
+  }
+}
+
+/// 1000 for 1e3 or 1000.0, where a whole number is wanted.
+std::string whole(const std::string& text) {
+  double value = 0;
+  const bool is = parse_double(text, &value) == NumberFault::kNone && value == std::floor(value) && std::abs(value) < 9e15;
+  return is ? " (write " + std::to_string(static_cast<int64_t>(value)) + ")" : "";
+}
+
+Wrong read_integer(const Key& key, const YamlNode& node, int64_t& value) {
+  if (node.type != Type::kScalar) return "must be a whole number, not " + described(node);
+  if (node.quoted) return "must be a whole number without quotes, not " + quoted(node.text);
+  const auto fault = parse_integer(node.text, &value);
+  if (fault == NumberFault::kNotANumber) return explain(fault, "a whole number", node.text) + whole(node.text);
+  const auto wrong = explain(fault, "a whole number", node.text);
+  return wrong.empty() ? check_range(key, static_cast<double>(value), node.text) : wrong;
+}
+
+Wrong read_number(const Key& key, const YamlNode& node, double& value) {
+  if (node.type != Type::kScalar) return "must be a number, not " + described(node);
+  if (node.quoted) return "must be a number without quotes, not " + quoted(node.text);
+  const auto wrong = explain(parse_double(node.text, &value), "a number", node.text);
+  return wrong.empty() ? check_range(key, value, node.text) : wrong;
+}
+
+Wrong read_boolean(const YamlNode& node, bool& value) {
+  if (node.type != Type::kScalar) return "must be true or false, not " + described(node);
+  value = node.text == "true";
+  if (!node.quoted && (value || node.text == "false")) return "";
+  const std::set<std::string> yes{"yes", "Yes", "YES", "on", "On", "ON", "True", "TRUE", "true", "y", "Y", "1"};
+  const std::set<std::string> no{"no", "No", "NO", "off", "Off", "OFF", "False", "FALSE", "false", "n", "N", "0"};
+  const char* hint = yes.count(node.text) ? " (write true)" : no.count(node.text) ? " (write false)" : "";
+  return "must be true or false" + std::string(node.quoted ? " without quotes" : "") + ", not " + quoted(node.text) + hint;
+}
+
+Wrong read_word(const Key& key, const YamlNode& node, Value& value) {
+  if (node.type != Type::kScalar) return "must be one word, not " + described(node);
+  const auto found = std::find(key.words.begin(), key.words.end(), node.text);
+  value.integer = found - key.words.begin();
+  value.text = node.text;
+  if (found != key.words.end()) return "";
+  return "must be " + std::string(key.words.size() > 1 ? "one of " : "") + listed(key.words) + ", not " + quoted(node.text) +
+         suggestion(node.text, key.words);
+}
+
+Wrong read_text(const YamlNode& node, std::string& value) {
+  if (node.type != Type::kScalar) return "must be text, not " + described(node);
+  if (node.text.empty()) return "must not be empty";
+  if (!node.quoted && looks_typed(node.text)) return "must be text; put quotes around " + quoted(node.text);
+  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(node.text.begin(), node.text.end(), control)) return "holds a control character: " + quoted(node.text);
+  value = node.text;
+  return "";
+}
+
+Wrong read_every(const Key& key, const YamlNode& node, int64_t& steps) {
+  steps = 0;
+  if (node.type == Type::kScalar && node.text == "epoch") return "";
+  return read_integer(key, node, steps).empty() ? ""
+                                                : "must be epoch or a whole number of steps from 1, not " + described(node);
+}
+
+bool read_betas(const Key& key, const YamlNode& node, Value& value, Faults& faults) {
+  if (node.type != Type::kList || node.items.size() != 2) {
+    faults.add(node.place, key.path, "must be two numbers, as [0.9, 0.999]");
+    return false;
+  }
+  bool good = true;
+  value.numbers.resize(2);
+  for (size_t i = 0; i < 2; ++i) {
+    const auto wrong = read_number(key, node.items[i], value.numbers[i]);
+    if (!wrong.empty()) faults.add(node.items[i].place, key.path, wrong);
+    good = good && wrong.empty();
+  }
+  return good;
+}
+
+bool read_patterns(const Key& key, const YamlNode& node, std::vector<std::string>& patterns, Faults& faults) {
+  bool good = true;
+  for (const auto& item : node.items) {
+    const auto wrong = read_text(item, patterns.emplace_back());
+    if (!wrong.empty()) faults.add(item.place, key.path, "a pattern " + wrong);
+    good = good && wrong.empty();
+  }
+  return good;
+}
+
+bool read_freeze_map(const Key& key, const YamlNode& node, FinetuneSection& freeze, Faults& faults) {
+  Key layers;
+  layers.low = 0;
+  layers.high = 100000;
+  bool good = true;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    const std::string name = node.keys[i].text;
+    Wrong wrong;
+    if (!seen.insert(name).second) wrong = "is written twice";
+    else if (name == "embeddings") wrong = read_boolean(node.items[i], freeze.freeze_embeddings);
+    else if (name == "layers") wrong = read_integer(layers, node.items[i], freeze.freeze_layers);
+    else wrong = "unknown key" + suggestion(name, {"embeddings", "layers"});
+    const bool known = name == "embeddings" || name == "layers";
+    if (!wrong.empty())
+      faults.add(known ? node.items[i].place : node.keys[i].place, key.path + "." + (known ? name : quoted(name)), wrong);
+    good = good && wrong.empty();
+  }
+  return good;
+}
+
+bool read_freeze(const Key& key, const YamlNode& node, FinetuneSection& freeze, Faults& faults) {
+  if (node.type == Type::kList) return read_patterns(key, node, freeze.patterns, faults);
+  if (node.type == Type::kMap) return read_freeze_map(key, node, freeze, faults);
+  freeze.freeze_backbone = node.text == "backbone";
+  if (freeze.freeze_backbone || node.text == "none") return true;
+  faults.add(node.place, key.path, std::string(kFreezeForms) + ", not " + described(node) + suggestion(node.text, key.words));
+  return false;
+}
+
+Wrong read_single(const Key& key, const YamlNode& node, Value& value) {
+  if (std::count(key.planned.begin(), key.planned.end(), node.text) > 0)
+    return node.text + " is not built yet; use " +
+           (key.kind == Kind::kWord ? listed(key.words, " or ") : yaml_number(key.high));
+  switch (key.kind) {
+    case Kind::kInteger:
+      return read_integer(key, node, value.integer);
+    case Kind::kNumber:
+      return read_number(key, node, value.number);
+    case Kind::kBoolean:
+      return read_boolean(node, value.boolean);
+    case Kind::kWord:
+      return read_word(key, node, value);
+    case Kind::kEvery:
+      return read_every(key, node, value.integer);
+    default:
+      return read_text(node, value.text);
+  }
+}
+
+}  // namespace
+
+std::string suggestion(const std::string& written, const std::vector<std::string>& known) {
+  if (written.size() > 64) return "";
+  const auto closer = [&](const auto& a, const auto& b) { return distance(written, a) < distance(written, b); };
+  const auto best = std::min_element(known.begin(), known.end(), closer);
+  const bool close =
+      best != known.end() && distance(written, *best) <= std::max<size_t>(1, std::min(written.size(), best->size()) / 3);
+  return close ? " (did you mean " + *best + "?)" : "";
+}
+
+bool read_value(const Key& key, const YamlNode& node, Value& value, Faults& faults) {
+  const bool absent =
+      node.type == Type::kNull || (node.type == Type::kScalar && key.words.size() == 1 && node.text == key.words[0]);
+  if (key.nullable && absent) {
+    value.null = true;
+    return true;
+  }
+  if (node.type == Type::kNull) {
+    faults.add(node.place, key.path, "must not be empty");
+    return false;
+  }
+  if (key.kind == Kind::kBetas) return read_betas(key, node, value, faults);
+  if (key.kind == Kind::kFreeze) return read_freeze(key, node, value.freeze, faults);
+  const auto wrong = read_single(key, node, value);
+  if (!wrong.empty()) faults.add(node.place, key.path, wrong);
+  return wrong.empty();
+}
+
+}  // namespace fmtrain
