@@ -12,14 +12,6 @@ namespace {
 
 using Type = YamlNode::Type;
 
-/// Names from the file as they may stand in a message.
-std::string shown(const std::string& name) {
-  const bool plain =
-      !name.empty() && name.size() <= 64 &&
-      name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
-  return plain ? name : quoted(name);
-}
-
 /// Keys of other sections called `name`, for a key that stands in the wrong place.
 std::vector<std::string> elsewhere(const std::string& name) {
   std::vector<std::string> paths;
@@ -41,6 +33,9 @@ class Reader {
       if (name.type != Type::kScalar) faults_.add(name.place, path, "a key must be a name, not " + described(name));
       else if (const auto [first, fresh] = seen.emplace(name.text, name.place); !fresh)
         faults_.add(name.place, below, "is written twice (first in line " + std::to_string(first->second.line) + ")");
+      else if (name.text.find('.') != std::string::npos)
+        faults_.add(name.place, below,
+                    find_key(name.text) ? "is two levels in a file: a section and a key in it" : "unknown key");
       else member(name.text, path, name.place, map.items[i]);
     }
   }
@@ -99,9 +94,10 @@ void read_override(Reader& reader, const std::string& text, Faults& faults) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
     return faults.add(place, "", "must be KEY=VALUE, as optimizer.lr=1e-4, not " + quoted(text));
-  const auto value = parse_yaml(text.substr(equals + 1), "--set", faults);
-  if (!value) return;
   const auto path = text.substr(0, equals);
+  if (shown(path) != path) return faults.add(place, quoted(path), "unknown key");
+  const auto value = parse_yaml(text.substr(equals + 1), "--set", path, faults);
+  if (!value) return;
   const auto dot = path.rfind('.');
   if (dot == std::string::npos) reader.member(path, "", place, *value);
   else reader.member(path.substr(dot + 1), path.substr(0, dot), place, *value);
@@ -126,13 +122,15 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   Origins origins;
   Faults faults;
   Reader reader(config, origins, faults);
-  const auto root = parse_yaml(content(path), path, faults);
+  const auto root = parse_yaml(content(path), path, "", faults);
   if (!root) faults.raise();
-  if (root->type != Type::kMap)
-    faults.add({path, 1, 1}, "", "must be a group of keys: " + listed(names_below("")) + ", not " + described(*root));
+  if (root->type != Type::kMap) {
+    faults.add({path, 1, 1}, "", "must be a group of keys (" + listed(names_below("")) + "), not " + described(*root));
+    faults.raise();
+  }
   reader.group(*root, "");
   for (const auto& item : overrides) read_override(reader, item, faults);
-  if (root->type == Type::kMap) reader.missing(path);
+  reader.missing(path);
   cross_check(config, origins, path, faults);
   if (!faults.empty()) faults.raise();
   return config;

@@ -1,6 +1,7 @@
 #include "runtime/config/values.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -152,8 +153,7 @@ bool read_freeze_map(const Key& key, const YamlNode& node, FinetuneSection& free
     else if (name == "layers") wrong = read_integer(layers, node.items[i], freeze.freeze_layers);
     else wrong = "unknown key" + suggestion(name, {"embeddings", "layers"});
     const bool known = name == "embeddings" || name == "layers";
-    if (!wrong.empty())
-      faults.add(known ? node.items[i].place : node.keys[i].place, key.path + "." + (known ? name : quoted(name)), wrong);
+    if (!wrong.empty()) faults.add(known ? node.items[i].place : node.keys[i].place, key.path + "." + shown(name), wrong);
     good = good && wrong.empty();
   }
   return good;
@@ -197,6 +197,11 @@ std::string suggestion(const std::string& written, const std::vector<std::string
   const bool close =
       best != known.end() && distance(written, *best) <= std::max<size_t>(1, std::min(written.size(), best->size()) / 3);
   return close ? " (did you mean " + *best + "?)" : "";
+}
+
+std::string shown(const std::string& name) {
+  const auto odd = [](char c) { return !std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-' && c != '.'; };
+  return name.empty() || name.size() > 64 || std::any_of(name.begin(), name.end(), odd) ? quoted(name) : name;
 }
 
 bool read_value(const Key& key, const YamlNode& node, Value& value, Faults& faults) {

@@ -15,4 +15,7 @@ bool read_value(const Key& key, const YamlNode& node, Value& value, Faults& faul
 /// " (did you mean X?)" for the known word closest to `written`, or nothing when none is close.
 std::string suggestion(const std::string& written, const std::vector<std::string>& known);
 
+/// The name of a key as it may stand in a message: quoted unless it is an ordinary one.
+std::string shown(const std::string& name);
+
 }  // namespace fmtrain

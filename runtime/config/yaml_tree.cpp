@@ -19,7 +19,7 @@ struct Stop {};
 
 class Builder final : public YAML::EventHandler {
  public:
-  Builder(const std::string& source, Faults& faults) : source_(source), faults_(faults) {}
+  Builder(const std::string& source, const std::string& path, Faults& faults) : source_(source), path_(path), faults_(faults) {}
 
   YamlNode take() {
     root_.place.source = source_;
@@ -56,13 +56,13 @@ class Builder final : public YAML::EventHandler {
 
  private:
   [[noreturn]] void stop(const YAML::Mark& mark, const std::string& what) {
-    faults_.add(place(mark), "", what);
+    faults_.add(place(mark), path_, what);
     throw Stop();
   }
 
   YamlNode node(YamlNode::Type type, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
-    if (anchor != 0) faults_.add(place(mark), "", "anchors (&name) are not allowed");
-    if (!tag.empty() && tag != "?" && tag != "!") faults_.add(place(mark), "", "tags (!name) are not allowed");
+    if (anchor != 0) faults_.add(place(mark), path_, "anchors (&name) are not allowed");
+    if (!tag.empty() && tag != "?" && tag != "!") faults_.add(place(mark), path_, "tags (!name) are not allowed");
     YamlNode made;
     made.type = type;
     made.place = place(mark);
@@ -71,7 +71,7 @@ class Builder final : public YAML::EventHandler {
 
   void open(YamlNode group) {
     if (static_cast<int>(open_.size()) == kMaxYamlDepth) {
-      faults_.add(group.place, "", "nested deeper than " + std::to_string(kMaxYamlDepth) + " levels");
+      faults_.add(group.place, path_, "nested deeper than " + std::to_string(kMaxYamlDepth) + " levels");
       throw Stop();
     }
     open_.push_back(std::move(group));
@@ -91,7 +91,7 @@ class Builder final : public YAML::EventHandler {
     else open_.back().items.push_back(std::move(made));
   }
 
-  const std::string& source_;
+  const std::string &source_, &path_;
   Faults& faults_;
   std::vector<YamlNode> open_;
   YamlNode root_;
@@ -114,17 +114,18 @@ std::string harmless(const std::string& message) {
 
 }  // namespace
 
-std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& source, Faults& faults) {
+std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& source, const std::string& path,
+                                   Faults& faults) {
   size_t bad = 0;
   if (text.size() > kMaxYamlBytes) {
-    faults.add({source}, "", "larger than 1 MiB");
+    faults.add({source}, path, "larger than 1 MiB");
     return std::nullopt;
   }
   if (!valid_utf8(text, &bad)) {
-    faults.add(place_of_byte(text, source, bad), "", "invalid UTF-8 or NUL");
+    faults.add(place_of_byte(text, source, bad), path, "invalid UTF-8 or NUL");
     return std::nullopt;
   }
-  Builder builder(source, faults);
+  Builder builder(source, path, faults);
   try {
     std::istringstream stream(text);
     YAML::Parser parser(stream);
@@ -132,7 +133,7 @@ std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& s
     }
     return builder.take();
   } catch (const YAML::Exception& error) {
-    faults.add(builder.place(error.mark), "", "not valid YAML: " + harmless(error.msg));
+    faults.add(builder.place(error.mark), path, "not valid YAML: " + harmless(error.msg));
   } catch (const Stop&) {
   }
   return std::nullopt;

@@ -23,8 +23,8 @@ constexpr size_t kMaxYamlBytes = 1u << 20;
 constexpr int kMaxYamlDepth = 32;
 
 /// The one document in `text`, null when empty; nothing when it is not valid YAML, and `faults` says why. `source` names the
-/// file, or is "--set", and then places have no lines.
-std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& source, Faults& faults);
+/// file, or is "--set", and then places have no lines; `path` is the key that faults concern, empty for a whole file.
+std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& source, const std::string& path, Faults& faults);
 
 /// The kind of a node for messages: "a list", or the quoted text of a scalar.
 std::string described(const YamlNode& node);
