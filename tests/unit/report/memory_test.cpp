@@ -1,0 +1,45 @@
+#include "runtime/report/memory.h"
+
+#include "tests/support/temporary_folder.h"
+
+namespace fmtrain {
+namespace {
+
+using MemoryTest = TemporaryFolder;
+
+TEST_F(MemoryTest, ReadsBytes) {
+  write("smaps_rollup", "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:            2048 kB\nPss:            1000 kB\nPss_Anon: 7 kB\n");
+  write("status", "Name:\tfmtrain\nVmHWM:\t    4096 kB\nVmRSS:\t    2000 kB\n");
+  const MemoryUse use = memory_use(folder_.string());
+  EXPECT_EQ(use.rss, 2048 * 1024);
+  EXPECT_EQ(use.pss, 1000 * 1024);
+  EXPECT_EQ(use.peak_rss, 4096 * 1024);
+}
+
+TEST_F(MemoryTest, OldKernelsHaveNoRollup) {
+  write("status", "VmHWM:\t    4096 kB\nVmRSS:\t    2000 kB\n");
+  const MemoryUse use = memory_use(folder_.string());
+  EXPECT_EQ(use.rss, 2000 * 1024);
+  EXPECT_EQ(use.pss, -1);
+}
+
+TEST_F(MemoryTest, NonsenseIsUnknown) {
+  for (const char* text : {"", "Rss:\n", "Rss: none\n", "Rss: 99999999999999999999 kB\n", "Rss: 9223372036854775807 kB\n"}) {
+    write("smaps_rollup", text);
+    EXPECT_EQ(memory_use(folder_.string()).rss, -1) << text;
+  }
+}
+
+TEST(MemoryUse, SeesPagesOfThisProcess) {
+  const MemoryUse before = memory_use();
+  ASSERT_GT(before.rss, 0);
+  constexpr size_t kBytes = size_t{64} << 20;
+  std::string block(kBytes, 'x');
+  const MemoryUse after = memory_use();
+  EXPECT_GE(after.rss, before.rss + static_cast<int64_t>(kBytes * 9 / 10)) << block[7];
+  EXPECT_GE(after.peak_rss, after.rss - (int64_t{1} << 20));
+  EXPECT_LE(after.pss, after.rss);
+}
+
+}  // namespace
+}  // namespace fmtrain
