@@ -143,4 +143,12 @@ void write_file_atomic(FileOps& files, const std::string& path, const std::strin
   require(files.sync_dir(slash == std::string::npos ? "." : path.substr(0, slash + 1)), path, "sync the directory of");
 }
 
+void remove_tree(FileOps& files, const std::string& path) {
+  if (files.unlink(path) == 0) return;
+  std::vector<std::string> names;
+  if (files.list(path, &names) != 0) return;
+  for (const auto& name : names) remove_tree(files, path + "/" + name);
+  files.remove_dir(path);
+}
+
 }  // namespace fmtrain

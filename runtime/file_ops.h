@@ -34,4 +34,8 @@ std::string read_file(FileOps& files, const std::string& path, size_t limit);
 /// Write a temporary beside `path`, fsync, rename over `path`, fsync the directory. Throws StorageError.
 void write_file_atomic(FileOps& files, const std::string& path, const std::string& content);
 
+/// Remove a file or a directory with all it holds, as far as possible; links are removed, not followed. (Not
+/// std::filesystem::remove_all: LibTorch brings a copy of that symbol which crashes.)
+void remove_tree(FileOps& files, const std::string& path);
+
 }  // namespace fmtrain

@@ -160,7 +160,7 @@ std::string weights_sha256(TaskModel& model) {
 void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain) {
   const std::string temporary = dir + ".tmp", old = dir + ".old";
   std::error_code error;
-  fs::remove_all(temporary, error);
+  remove_tree(posix_files(), temporary);
   fs::create_directories(temporary, error);
   if (error) throw StorageError(temporary + ": cannot create: " + error.message());
   write_file_atomic(posix_files(), temporary + "/config.json", config_json(model, labels, base_dir));
@@ -169,11 +169,11 @@ void write_model_dir(const std::string& dir, TaskModel& model, const std::vector
   write_file_atomic(posix_files(), temporary + "/fmtrain.json", fmtrain.dump(2) + "\n");
   for (const char* name : {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"})
     if (fs::exists(base_dir + "/" + name)) write_file_atomic(posix_files(), temporary + "/" + name, read_file(posix_files(), base_dir + "/" + name, 64u << 20));
-  fs::remove_all(old, error);
+  remove_tree(posix_files(), old);
   if (fs::exists(dir)) fs::rename(dir, old, error);
   fs::rename(temporary, dir, error);
   if (error) throw StorageError(dir + ": cannot rename: " + error.message());
-  fs::remove_all(old, error);
+  remove_tree(posix_files(), old);
 }
 
 FinetunedModel load_finetuned(const std::string& dir, Precision precision) {

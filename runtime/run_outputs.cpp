@@ -57,8 +57,8 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config));
     if (!options.resume) {
       for (const char* name : {"log.jsonl", "eval.jsonl", "before.json"}) fs::remove(dir_ + "/" + name, error);
-      fs::remove_all(model_dir(), error);
-      fs::remove_all(checkpoint_dir(), error);
+      remove_tree(posix_files(), model_dir());
+      remove_tree(posix_files(), checkpoint_dir());
     }
   }
   comm.barrier();

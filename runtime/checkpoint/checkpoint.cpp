@@ -91,11 +91,6 @@ std::vector<std::string> listed(FileOps& files, const std::string& dir) {
   return names;
 }
 
-void remove_tree(FileOps& files, const std::string& dir) {
-  for (const auto& name : listed(files, dir)) files.unlink(dir + "/" + name);
-  files.remove_dir(dir);
-}
-
 }  // namespace
 
 CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep) : dir_(std::move(dir)), files_(files), comm_(comm), keep_(keep) {
