@@ -28,12 +28,13 @@ struct Rows {
 
 class Bert final : public TaskModel {
  public:
-  Bert(const ModelConfig& config, uint64_t seed) : config_(config) {
+  Bert(const ModelConfig& config, uint64_t seed, Initial initial) : config_(config) {
     check();
     declare_embeddings();
     for (int64_t l = 0; l < config.layers; ++l) declare_layer(l);
+    const size_t head = parameters_.size();
     declare_head();
-    initialise(seed);
+    initialise(seed, initial == Initial::kAll ? 0 : head);
     parameters_changed();
   }
 
@@ -122,12 +123,13 @@ class Bert final : public TaskModel {
     classifier_ = declare_linear("classifier", config_.hidden_size, config_.labels);
   }
 
-  void initialise(uint64_t seed) {
-    for (auto& p : parameters_) {
+  void initialise(uint64_t seed, size_t first) {
+    for (size_t i = first; i < parameters_.size(); ++i) {
+      auto& p = parameters_[i];
       if (p.decays) fill_normal(p.value, seed, p.name, config_.initializer_range);
       else p.value.fill_(p.name.ends_with("LayerNorm.weight") ? 1.0 : 0.0);
-      p.value.requires_grad_(true);
     }
+    for (auto& p : parameters_) p.value.requires_grad_(true);
   }
 
   const at::Tensor& value(size_t i) const { return parameters_[i].value; }
@@ -155,7 +157,8 @@ class Bert final : public TaskModel {
   }
 
   at::Tensor embed(const Batch& batch, const Rows& rows, const Pass& pass) const {
-    const auto sum = at::embedding(value(0), batch.tokens) + at::embedding(value(2), batch.types) + at::embedding(value(1), batch.positions);
+    constexpr bool kSparse = true;  // a leaf touches few of the rows, so their gradients come as a list
+    const auto sum = at::embedding(value(0), batch.tokens, -1, false, kSparse) + at::embedding(value(2), batch.types) + at::embedding(value(1), batch.positions);
     return dropout(norm(sum, embedding_norm_), rows.positions, rows.samples, key(pass, config_.dropout.hidden, 0, DropoutSite::kEmbeddings));
   }
 
@@ -195,6 +198,6 @@ class Bert final : public TaskModel {
 
 }  // namespace
 
-std::unique_ptr<TaskModel> make_bert(const ModelConfig& config, uint64_t seed) { return std::make_unique<Bert>(config, seed); }
+std::unique_ptr<TaskModel> make_bert(const ModelConfig& config, uint64_t seed, Initial initial) { return std::make_unique<Bert>(config, seed, initial); }
 
 }  // namespace fmtrain

@@ -43,15 +43,18 @@ class TaskModel {
   virtual at::Tensor logits(const Batch& batch, const Pass& pass) = 0;
   /// fp32 [T, hidden_size], the encoder's last hidden state.
   virtual at::Tensor hidden_states(const Batch& batch, const Pass& pass) = 0;
-  /// Cross-entropy summed over batch.targets != kIgnoreTarget; differentiable.
+  /// Cross-entropy summed over batch.targets != kIgnoreTarget; differentiable. The gradient of a large embedding may be sparse.
   virtual Loss loss(const Batch& batch, const Pass& pass) = 0;
   /// The values of the parameters were changed (or rebound to other storage) from outside: refresh low-precision copies.
   virtual void parameters_changed() = 0;
 };
 
-/// Build a model with every parameter at its counter-based initial value f(seed, name, element): normal(0,
-/// initializer_range) for weights, 0 for biases, 1 for norm weights. Throws c10::Error on impossible shapes.
-std::unique_ptr<TaskModel> make_bert(const ModelConfig& config, uint64_t seed);
+/// Which parameters get values when a model is built; the others are undefined until they are loaded.
+enum class Initial { kAll, kHead };
+
+/// Build a model with its parameters at counter-based initial values f(seed, name, element): normal(0, initializer_range)
+/// for weights, 0 for biases, 1 for norm weights. Throws c10::Error on impossible shapes.
+std::unique_ptr<TaskModel> make_bert(const ModelConfig& config, uint64_t seed, Initial initial = Initial::kAll);
 
 /// Useful floating-point operations of one real token in a sample of `length` tokens, training (forward + backward):
 /// 6 * P_enc + 12 * L * d * length, embeddings not counted (design: performance, section 3). Evaluation is a third.

@@ -1,7 +1,7 @@
 #include "runtime/json.h"
 
-#include <set>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "runtime/text/utf8.h"
 
@@ -14,10 +14,11 @@ namespace {
 
 // nlohmann's builder recurses into nothing, but keeps the last of two equal keys and has no depth limit. This handler
 // forwards every event to it and adds the checks.
+template <class Tree>
 class Checker {
  public:
-  using json = Json;
-  Checker(Json& root, int depth_limit) : builder_(root, true), depth_limit_(depth_limit) {}
+  using json = Tree;
+  Checker(Tree& root, int depth_limit) : builder_(root, true), depth_limit_(depth_limit) {}
   bool null() { return builder_.null(); }
   bool boolean(bool v) { return builder_.boolean(v); }
   bool number_integer(int64_t v) { return builder_.number_integer(v); }
@@ -53,21 +54,25 @@ class Checker {
     if (static_cast<int>(keys_.size()) > depth_limit_)
       throw std::runtime_error("nested deeper than " + std::to_string(depth_limit_) + " levels");
   }
-  nlohmann::detail::json_sax_dom_parser<Json> builder_;
-  std::vector<std::set<std::string>> keys_;
+  nlohmann::detail::json_sax_dom_parser<Tree> builder_;
+  std::vector<std::unordered_set<std::string>> keys_;
   int depth_limit_;
 };
 
-}  // namespace
-
-Json parse_json(std::string_view text, const JsonLimits& limits) {
+template <class Tree>
+Tree parse(std::string_view text, const JsonLimits& limits) {
   if (text.size() > limits.bytes) fail(limits.bytes, "larger than the limit of " + std::to_string(limits.bytes) + " bytes");
   size_t bad = 0;
   if (!valid_utf8(text, &bad)) fail(bad, "invalid UTF-8 or NUL");
-  Json root;
-  Checker checker(root, limits.depth);
-  Json::sax_parse(text, &checker);
+  Tree root;
+  Checker<Tree> checker(root, limits.depth);
+  Tree::sax_parse(text, &checker);
   return root;
 }
+
+}  // namespace
+
+Json parse_json(std::string_view text, const JsonLimits& limits) { return parse<Json>(text, limits); }
+SortedJson parse_sorted_json(std::string_view text, const JsonLimits& limits) { return parse<SortedJson>(text, limits); }
 
 }  // namespace fmtrain

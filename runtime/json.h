@@ -7,7 +7,8 @@
 
 namespace fmtrain {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;   ///< keeps the order of members, finds one in linear time
+using SortedJson = nlohmann::json;      ///< for objects with very many members, as a vocabulary
 
 struct JsonLimits {
   size_t bytes = 1u << 20;  ///< input larger than this is refused before parsing
@@ -16,5 +17,6 @@ struct JsonLimits {
 
 /// Parse `text`. Throws std::runtime_error "byte N: what" (callers prefix the file and choose the error type).
 Json parse_json(std::string_view text, const JsonLimits& limits);
+SortedJson parse_sorted_json(std::string_view text, const JsonLimits& limits);
 
 }  // namespace fmtrain

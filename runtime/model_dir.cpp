@@ -192,7 +192,7 @@ FinetunedModel load_finetuned(const std::string& dir, Precision precision) {
   }
   shape.labels = static_cast<int64_t>(result.labels.size());
   shape.precision = precision;
-  result.model = make_bert(shape, 0);
+  result.model = make_bert(shape, 0, Initial::kHead);
   load_weights(*result.model, dir);
   return result;
 }

@@ -45,8 +45,9 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, a
   if (config.data.max_length > shape.max_positions)
     throw ConfigError("data.max_length: " + std::to_string(config.data.max_length) + " is more than the model's " + std::to_string(shape.max_positions) + " positions");
   if (inputs.tokenizer->vocab_size() > shape.vocab_size) throw ConfigError(inputs.model_dir + ": the tokenizer has more ids than the model's embedding has rows");
-  auto model = make_bert(shape, config.run.seed);
-  if (config.model.init == Init::kPretrained) {
+  const bool pretrained = config.model.init == Init::kPretrained;
+  auto model = make_bert(shape, config.run.seed, pretrained ? Initial::kHead : Initial::kAll);
+  if (pretrained) {
     const auto loaded = load_weights(*model, inputs.model_dir);
     inputs.base_sha256 = loaded.sha256;
     inputs.notes.insert(inputs.notes.end(), loaded.notes.begin(), loaded.notes.end());

@@ -120,12 +120,6 @@ void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_str
   }
 }
 
-void attention_mask(const DropoutKey& key, uint32_t sample, int64_t head, int64_t s, float* mask) {
-  const int64_t width = padded(s);
-  for (int64_t i = 0; i < s; ++i)
-    dropout_mask(key, {static_cast<uint32_t>(i), sample}, static_cast<uint32_t>(head << 12), {mask + i * width, static_cast<size_t>(width)});
-}
-
 void forward_one(const Job& job, Scratch& t, const DropoutKey& dropout, uint32_t sample, int64_t head) {
   const int64_t width = padded(job.s);
   transpose(job.k, job.s, job.dh, job.stride, t.transposed.data());
@@ -134,7 +128,7 @@ void forward_one(const Job& job, Scratch& t, const DropoutKey& dropout, uint32_t
   if (job.probs)
     for (int64_t i = 0; i < job.s; ++i) std::memcpy(job.probs + i * job.s, t.scores.data() + i * width, static_cast<size_t>(job.s) * sizeof(float));
   if (dropout.p > 0) {
-    attention_mask(dropout, sample, head, job.s, t.mask.data());
+    dropout_square(dropout, sample, static_cast<uint32_t>(head << 12), job.s, width, t.mask.data());
     multiply_elements(t.scores.data(), t.mask.data(), job.s * width);
   }
   multiply(job.s, job.dh, job.s, {t.scores.data(), width, 1}, job.v, job.stride, job.out, job.out_stride);
@@ -143,7 +137,7 @@ void forward_one(const Job& job, Scratch& t, const DropoutKey& dropout, uint32_t
 void backward_one(const Job& job, Scratch& t, const DropoutKey& dropout, uint32_t sample, int64_t head) {
   const int64_t width = padded(job.s), s = job.s, dh = job.dh;
   const bool drop = dropout.p > 0;
-  if (drop) attention_mask(dropout, sample, head, s, t.mask.data());
+  if (drop) dropout_square(dropout, sample, static_cast<uint32_t>(head << 12), s, width, t.mask.data());
   copy_rows(job.probs, s, t.scores.data(), width, s, s);
   if (drop) multiply_elements(t.scores.data(), t.mask.data(), s * width);
   multiply(s, dh, s, {t.scores.data(), 1, width}, job.grad_out, job.out_stride, job.grad_v, job.stride);  // P'^T dO

@@ -14,16 +14,16 @@ namespace {
 constexpr int kLanes = 16;  // blocks computed side by side
 
 struct Counter {
-  uint32_t base, position, sample, step, key0, key1;
+  uint32_t base[kLanes], position[kLanes], sample, step, key0, key1;
 };
 
-/// Philox for the blocks base + 0 .. base + 15, as philox4x32() but with the lanes innermost, so that it vectorises.
+/// Philox of sixteen counters, as philox4x32() but with the lanes innermost, so that it vectorises.
 FMTRAIN_MULTIVERSION
 void sixteen_blocks(const Counter& c, uint32_t words[4][kLanes]) {
   uint32_t a[kLanes], b[kLanes], d[kLanes], e[kLanes];
   for (uint32_t i = 0; i < kLanes; ++i) {
-    a[i] = c.base + i;
-    b[i] = c.position;
+    a[i] = c.base[i];
+    b[i] = c.position[i];
     d[i] = c.sample;
     e[i] = c.step;
   }
@@ -46,6 +46,17 @@ void sixteen_blocks(const Counter& c, uint32_t words[4][kLanes]) {
     words[3][i] = e[i];
   }
 }
+
+Counter counter_of(const DropoutKey& key, uint32_t sample) {
+  Counter c{};
+  c.sample = sample;
+  c.step = key.step;
+  c.key0 = static_cast<uint32_t>(key.seed);
+  c.key1 = static_cast<uint32_t>(key.seed >> 32);
+  return c;
+}
+
+uint32_t base_of(const DropoutKey& key, uint32_t block) { return key.layer << 24 | static_cast<uint32_t>(key.site) << 20 | block; }
 
 FMTRAIN_MULTIVERSION
 void mask_of_words(const uint32_t words[4][kLanes], uint32_t threshold, float scale, float* mask) {
@@ -105,12 +116,30 @@ DropoutKey DropoutKey::restored(const std::vector<int64_t>& saved) {
 void dropout_mask(const DropoutKey& key, DropoutRow row, uint32_t first_block, std::span<float> mask) {
   uint32_t words[4][kLanes];
   float values[kLanes * 8];
-  const uint32_t base = key.layer << 24 | static_cast<uint32_t>(key.site) << 20 | first_block;
+  Counter counter = counter_of(key, row.sample);
+  std::fill_n(counter.position, kLanes, row.position);
   for (size_t done = 0; done < mask.size(); done += kLanes * 8) {
-    sixteen_blocks({base + static_cast<uint32_t>(done / 8), row.position, row.sample, key.step, static_cast<uint32_t>(key.seed),
-                    static_cast<uint32_t>(key.seed >> 32)}, words);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) counter.base[lane] = base_of(key, first_block) + static_cast<uint32_t>(done / 8) + lane;
+    sixteen_blocks(counter, words);
     mask_of_words(words, key.threshold(), key.scale(), values);
     std::copy_n(values, std::min<size_t>(kLanes * 8, mask.size() - done), mask.data() + done);
+  }
+}
+
+void dropout_square(const DropoutKey& key, uint32_t sample, uint32_t first_block, int64_t size, int64_t width, float* mask) {
+  uint32_t words[4][kLanes];
+  float values[kLanes * 8];
+  Counter counter = counter_of(key, sample);
+  const int64_t blocks = (size + 7) / 8, all = size * blocks;  // the lanes run on over the ends of rows
+  for (int64_t done = 0; done < all; done += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      counter.position[lane] = static_cast<uint32_t>((done + lane) / blocks);
+      counter.base[lane] = base_of(key, first_block) + static_cast<uint32_t>((done + lane) % blocks);
+    }
+    sixteen_blocks(counter, words);
+    mask_of_words(words, key.threshold(), key.scale(), values);
+    for (int64_t lane = 0; lane < std::min<int64_t>(kLanes, all - done); ++lane)
+      std::copy_n(values + lane * 8, 8, mask + (done + lane) / blocks * width + (done + lane) % blocks * 8);
   }
 }
 

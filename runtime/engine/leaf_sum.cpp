@@ -5,6 +5,24 @@
 #include <bit>
 
 namespace fmtrain {
+namespace {
+
+/// to += gradient. Of a sparse one, the entries of one row are summed first, as they are in a dense gradient.
+void accumulate(at::Tensor to, const at::Tensor& gradient) {
+  if (!gradient.is_sparse()) {
+    to.add_(gradient);
+    return;
+  }
+  const auto rows = gradient.coalesce();
+  to.index_add_(0, rows.indices()[0], rows.values());
+}
+
+void put(at::Tensor to, const at::Tensor& gradient) {
+  if (gradient.is_sparse()) accumulate(to.zero_(), gradient);
+  else to.copy_(gradient);
+}
+
+}  // namespace
 
 LeafSum::LeafSum(const FlatLayout& layout, at::Tensor result, bool exact)
     : layout_(layout), exact_(exact), buffers_{std::move(result)}, seen_(layout.tensors.size(), false) {}
@@ -29,10 +47,10 @@ void LeafSum::add(size_t tensor, const at::Tensor& gradient) {
   auto merges = exact_ ? static_cast<size_t>(std::countr_one(count)) : depth;  // carries of the binary counter
   if (last_leaf()) merges = depth;                                             // and at the end everything folds into one
   if (merges == 0) {
-    part(depth, tensor).copy_(gradient);
+    put(part(depth, tensor), gradient);
     return;
   }
-  part(depth - 1, tensor).add_(gradient);
+  accumulate(part(depth - 1, tensor), gradient);
   for (--depth, --merges; merges > 0; --depth, --merges) part(depth - 1, tensor).add_(part(depth, tensor));
 }
 

@@ -22,12 +22,12 @@ void place(std::vector<std::string>& tokens, const std::string& token, int64_t i
   slot = token;
 }
 
-const Json& member(const Json& json, const char* name, const char* where) {
+const SortedJson& member(const SortedJson& json, const char* name, const char* where) {
   if (!json.is_object() || !json.contains(name) || json.at(name).is_null()) fail(std::string(where) + name + ": missing");
   return json.at(name);
 }
 
-void expect_type(const Json& json, const char* name, const std::vector<std::string>& known) {
+void expect_type(const SortedJson& json, const char* name, const std::vector<std::string>& known) {
   const auto& part = member(json, name, "");
   const auto& type = member(part, "type", (std::string(name) + ".").c_str());
   for (const auto& k : known)
@@ -35,13 +35,13 @@ void expect_type(const Json& json, const char* name, const std::vector<std::stri
   fail(std::string(name) + ".type: " + quoted(type.dump()) + " is not supported (BERT tokenizers have " + known[0] + ")");
 }
 
-bool flag(const Json& json, const char* name, bool absent) {
+bool flag(const SortedJson& json, const char* name, bool absent) {
   if (!json.contains(name) || json.at(name).is_null()) return absent;
   if (!json.at(name).is_boolean()) fail(std::string(name) + ": must be true or false");
   return json.at(name).get<bool>();
 }
 
-BertNormalizer read_normalizer(const Json& n, const char* lowercase, const char* chinese) {
+BertNormalizer read_normalizer(const SortedJson& n, const char* lowercase, const char* chinese) {
   BertNormalizer result;
   result.clean_text = flag(n, "clean_text", true);
   result.chinese_chars = flag(n, chinese, true);
@@ -50,7 +50,7 @@ BertNormalizer read_normalizer(const Json& n, const char* lowercase, const char*
   return result;
 }
 
-void read_model(const Json& model, TokenizerSpec& spec) {
+void read_model(const SortedJson& model, TokenizerSpec& spec) {
   const auto& vocab = member(model, "vocab", "model.");
   if (!vocab.is_object()) fail("model.vocab: must be an object of token: id");
   if (vocab.size() > kMaxTokens) fail("model.vocab: too many tokens");
@@ -63,7 +63,7 @@ void read_model(const Json& model, TokenizerSpec& spec) {
   spec.max_word_chars = model.value("max_input_chars_per_word", spec.max_word_chars);
 }
 
-void read_added(const Json& json, TokenizerSpec& spec) {
+void read_added(const SortedJson& json, TokenizerSpec& spec) {
   if (!json.contains("added_tokens")) return;
   for (const auto& token : json.at("added_tokens")) {
     const auto content = member(token, "content", "added_tokens.").get<std::string>();
@@ -76,7 +76,7 @@ void read_added(const Json& json, TokenizerSpec& spec) {
 }
 
 /// [CLS] and [SEP] as the post-processor names them.
-void read_ends(const Json& json, TokenizerSpec& spec) {
+void read_ends(const SortedJson& json, TokenizerSpec& spec) {
   const auto& post = json.at("post_processor");
   if (post.at("type") == "BertProcessing") {
     spec.cls = post.at("cls").at(0).get<std::string>();
@@ -93,7 +93,7 @@ void read_ends(const Json& json, TokenizerSpec& spec) {
 }  // namespace
 
 TokenizerSpec parse_tokenizer_json(const std::string& text) {
-  const Json json = parse_json(text, {64u << 20, 16});
+  const SortedJson json = parse_sorted_json(text, {64u << 20, 16});
   expect_type(json, "normalizer", {"BertNormalizer"});
   expect_type(json, "pre_tokenizer", {"BertPreTokenizer"});
   expect_type(json, "post_processor", {"TemplateProcessing", "BertProcessing"});
@@ -121,7 +121,7 @@ TokenizerSpec parse_vocab_txt(const std::string& text, const std::string& config
     if (token.empty()) fail("line " + std::to_string(line + 1) + ": empty token");
     place(spec.tokens, token, line);
   }
-  if (!config.empty()) spec.normalizer = read_normalizer(parse_json(config, {1u << 20, 16}), "do_lower_case", "tokenize_chinese_chars");
+  if (!config.empty()) spec.normalizer = read_normalizer(parse_sorted_json(config, {1u << 20, 16}), "do_lower_case", "tokenize_chinese_chars");
   for (size_t id = 0; id < spec.tokens.size(); ++id)
     for (const char* name : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"})
       if (spec.tokens[id] == name) spec.special.emplace_back(name, static_cast<int32_t>(id));
