@@ -9,7 +9,10 @@ namespace fmtrain {
 using Action = std::function<int()>;
 
 void add_train(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
+void add_prepare(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
+void add_predict(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_checkpoint(CLI::App& app, Action& action);

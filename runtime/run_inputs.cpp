@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <tuple>
+
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
 #include "runtime/model_dir.h"
@@ -72,6 +74,16 @@ RunInputs load_inputs(const Config& config, Communicator& comm, at::Device devic
   inputs.test = open(config.data.test, "test", -1);
   inputs.model = make_model(config, inputs, device);
   return inputs;
+}
+
+std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config) {
+  const auto tokenizer = load_tokenizer(resolve_model(config.model.path));
+  const auto labels = training_labels(config, *tokenizer);
+  const auto& d = config.data;
+  std::vector<std::pair<std::string, std::string>> files;
+  for (const auto& [name, split, input] : {std::tuple{"train", "train", d.train}, {"validation", "val", d.validation}, {"test", "test", d.test}})
+    if (!input.empty()) files.emplace_back(name, prepared_in_cache(input, options_of(config, split, labels), *tokenizer));
+  return files;
 }
 
 }  // namespace fmtrain

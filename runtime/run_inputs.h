@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -24,6 +25,9 @@ struct RunInputs {
 
 /// Collective when data must be prepared: rank 0 does it while the others wait. `device` is the model's.
 RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device);
+
+/// The prepared files of a config, made now when missing: {"train", file}, {"validation", file}, ... as far as they are named.
+std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config);
 
 /// Parameters that share their treatment, for the log.
 struct ParameterGroup {

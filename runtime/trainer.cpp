@@ -29,9 +29,7 @@ class Trainer {
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         engine_(make_replicated_engine(*inputs_.model, comm, config.optimizer, config.numerics.exact)),
         checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep) {
-    if (comm.size() > plan_.leaves())
-      throw ConfigError("batch.micro: " + std::to_string(comm.size()) + " ranks need at least as many leaves, but batch.global / batch.micro is " +
-                        std::to_string(plan_.leaves()) + "; the largest micro that fits is " + std::to_string(config.batch.global / comm.size()));
+    check_ranks(config.batch, comm.size());
   }
 
   ExitCode run() {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/ops/philox.h"
+#include "runtime/errors.h"
 
 namespace fmtrain {
 namespace {
@@ -100,6 +101,16 @@ Step StepPlan::step(int64_t step) const {
   }
   result.leaves = deal(ids, ceil_div(result.samples, batch_.micro), leaves());
   return result;
+}
+
+void check_ranks(const BatchSection& batch, int ranks) {
+  const int64_t leaves = batch.global / batch.micro;
+  if (ranks <= leaves) return;
+  const std::string problem = std::to_string(ranks) + " ranks need at least as many leaves, but batch.global / batch.micro is " + std::to_string(leaves);
+  if (batch.global < ranks) throw ConfigError("batch.global: " + problem + "; it must be at least " + std::to_string(ranks));
+  int64_t micro = batch.global / ranks;
+  while (batch.global % micro != 0) --micro;
+  throw ConfigError("batch.micro: " + problem + "; the largest micro that fits is " + std::to_string(micro));
 }
 
 std::pair<int64_t, int64_t> leaves_of(int rank, int size, int64_t leaves) {

@@ -44,6 +44,9 @@ class StepPlan {
   Order order_;
 };
 
+/// Throws ConfigError that names the largest fitting batch.micro when a step has fewer leaves than `ranks`.
+void check_ranks(const BatchSection& batch, int ranks);
+
 /// The leaves [first, second) that rank `rank` of `size` computes: the only place where ranks enter the computation.
 std::pair<int64_t, int64_t> leaves_of(int rank, int size, int64_t leaves);
 

@@ -1,0 +1,35 @@
+#include <fmt/format.h>
+
+#include "runtime/dry_run.h"
+
+namespace fmtrain {
+namespace {
+
+std::string bytes_text(double bytes) {
+  return bytes >= 1e9 ? fmt::format("{:.2f} GB", bytes / 1e9) : fmt::format("{:.1f} MB", bytes / 1e6);
+}
+
+}  // namespace
+
+std::string dry_run_text(const Json& f) {
+  std::string out = f.at("config").get<std::string>() + "\n";
+  const auto line = [&](const std::string& name, const std::string& text) { out += fmt::format("{:<12}{}\n", name, text); };
+  line("model", fmt::format("{}, {} parameters, {} labels", f["model"]["path"].get<std::string>(), f["model"]["parameters"].get<int64_t>(), f["model"]["labels"].size()));
+  for (const auto& note : f["model"]["notes"]) line("", note.get<std::string>());
+  for (const auto& [name, d] : f["data"].items())
+    line(name, fmt::format("{} samples, {} tokens, longest {}, {} texts truncated", d["samples"].get<int64_t>(), d["tokens"].get<int64_t>(),
+                           d["longest"].get<int64_t>(), d["truncated_texts"].get<int64_t>()));
+  for (const auto& g : f["groups"]) line(g["name"].get<std::string>(), fmt::format("{} tensors, {} elements", g["tensors"].get<int64_t>(), g["elements"].get<int64_t>()));
+  line("steps", fmt::format("{} ({} an epoch), {} leaves a step on {} ranks", f["steps"]["total"].get<int64_t>(), f["steps"]["per_epoch"].get<int64_t>(),
+                            f["steps"]["leaves"].get<int64_t>(), f["steps"]["ranks"].get<int64_t>()));
+  std::string curve;
+  for (const auto& point : f["learning_rate"]) curve += fmt::format("{}{}: {:.3g}", curve.empty() ? "" : ", ", point[0].get<int64_t>(), point[1].get<double>());
+  line("rate", curve);
+  for (const auto& [name, bytes] : f["memory"].items()) line(name == "parameters" ? "memory" : "", fmt::format("{:<12}{:>10} a rank", name, bytes_text(bytes.get<double>())));
+  line("checkpoint", fmt::format("{}, {} a rank", bytes_text(f["checkpoint"]["bytes"].get<double>()), bytes_text(f["checkpoint"]["bytes_per_rank"].get<double>())));
+  const auto& step = f["resume"]["step"];
+  line("resume", step.is_null() ? "nothing to resume in " + f["resume"]["dir"].get<std::string>() : "from step " + std::to_string(step.get<int64_t>()) + " in " + f["resume"]["dir"].get<std::string>());
+  return out;
+}
+
+}  // namespace fmtrain
