@@ -10,17 +10,19 @@
 namespace fmtrain {
 
 /// kTreeSum: element i is ((x0+x1)+(x2+x3))+... over ranks, a fixed order that for a power of two ranks extends the tree
-/// of the ranks' own partial sums. kSum: the backend's fastest order. kMax: largest value.
+/// of the ranks' own partial sums: the left part of R ranks is the largest power of two below R. kSum: the backend's fastest
+/// order. kMax: largest value; a NaN stays.
 enum class ReduceOp { kTreeSum, kSum, kMax };
 
 /// A collective in flight. Move-only; wait() returns when the result may be used by the caller's stream (CPU: when it is
-/// there). A Work that is destroyed unwaited is waited for. The buffers must outlive it and must not be touched before wait().
+/// there). A Work that is destroyed unwaited is waited for; what fails there is thrown again by the next call. The buffers must
+/// outlive it and must not be touched before wait(). Works may be waited for in any order.
 class [[nodiscard]] Work {
  public:
   Work() = default;
   explicit Work(std::function<void()> finish) : finish_(std::move(finish)) {}
   Work(Work&& other) noexcept : finish_(std::move(other.finish_)) { other.finish_ = nullptr; }
-  Work& operator=(Work&& other) noexcept;
+  Work& operator=(Work&& other);
   ~Work();
   void wait();
  private:

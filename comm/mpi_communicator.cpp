@@ -4,171 +4,288 @@
 #include <torch/torch.h>
 
 #include <cstring>
+#include <deque>
+#include <exception>
 
-#include "comm/tree_sum.h"
+#include "comm/arguments.h"
+#include "comm/messages.h"
+#include "comm/node.h"
+#include "comm/node_map.h"
+#include "comm/tree_reduce.h"
 
 namespace fmtrain {
 namespace {
 
-MPI_Datatype type_of(const at::Tensor& t) {
-  switch (t.scalar_type()) {
-    case at::kFloat: return MPI_FLOAT;
-    case at::kDouble: return MPI_DOUBLE;
-    case at::kLong: return MPI_INT64_T;
-    case at::kInt: return MPI_INT32_T;
-    default: TORCH_CHECK(false, "no collective for ", t.scalar_type());
-  }
-}
+/// Bytes of a rank's scratch window: foreign buffers pass through it in pieces that stay in the second-level cache.
+constexpr int64_t kScratch = 2 << 20;
+/// Bytes of a buffer that go between nodes at a time, foreign or not, for ranks know of their own node's buffers only. Bounds
+/// the memory for messages.
+constexpr int64_t kBetweenNodes = 64 << 20;
 
-/// A part of a tensor that starts at `offset`, cut so that counts fit MPI's int.
-constexpr int64_t kMaxCount = int64_t{1} << 30;
-
-/// One allocation: the same bytes of every rank, seen by all.
-struct Window {
-  MPI_Win handle;
-  std::vector<char*> base;  ///< of each rank
-  size_t bytes;
+/// What one rank asked for. A buffer is a matrix [rows, columns], a row a rank's shard where there are shards.
+struct Request {
+  Call call;
+  at::Tensor full, shard;  ///< shard is undefined for all_reduce and broadcast
+  ReduceOp op = ReduceOp::kSum;
+  bool reduces() const { return call.kind == Call::kAllReduce || call.kind == Call::kReduceScatter; }
+  bool spreads() const { return call.kind != Call::kReduceScatter; }
+  int64_t rows() const { return shard.defined() && shard.numel() > 0 ? full.numel() / shard.numel() : 1; }
 };
+
+/// Columns [first, first + n) of the buffers of this node's ranks, where all of them can be reached.
+struct Block {
+  std::vector<char*> base;  ///< of each local rank, at column `first` of row 0
+  int64_t stride, first, n; ///< elements
+};
+
+struct Range { int64_t first, count; };  ///< elements from a block's base
 
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(const MpiSession& session, bool shared) : rank_(session.rank()), size_(session.size()), shared_(shared && session.local_size() == session.size()) {
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
-  }
+  MpiCommunicator(const MpiSession& session, const MpiOptions& options, std::vector<int> node_of_rank)
+      : rank_(session.rank()), size_(session.size()), exceptions_(std::uncaught_exceptions()), map_(node_of_rank),
+        mine_(map_.node_of(rank_)), node_(node_comm(), map_.ranks(mine_), session.host(), options.wait_limit), messages_(node_),
+        scratch_(node_.allocate(kScratch)) {}
+
   ~MpiCommunicator() override {
-    for (auto& w : windows_) MPI_Win_free(&w.handle);
-    MPI_Comm_free(&comm_);
+    if (failed_ || std::uncaught_exceptions() > exceptions_) return;
+    messages_.close();
+    node_.close();
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
-    if (!shared_) return at::zeros({numel}, dtype);
-    const size_t bytes = (static_cast<size_t>(numel) * c10::elementSize(dtype) + 4095) / 4096 * 4096;
-    void* mine = nullptr;
-    Window w{MPI_WIN_NULL, {}, bytes};
-    MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes + 4096), 1, MPI_INFO_NULL, comm_, &mine, &w.handle);
-    for (int r = 0; r < size_; ++r) {
-      MPI_Aint size = 0;
-      int unit = 0;
-      void* base = nullptr;
-      MPI_Win_shared_query(w.handle, r, &size, &unit, &base);
-      w.base.push_back(aligned(base));
-    }
-    std::memset(w.base[static_cast<size_t>(rank_)], 0, bytes);
-    windows_.push_back(w);
-    barrier();
-    return at::from_blob(windows_.back().base[static_cast<size_t>(rank_)], {numel}, dtype);
+    check_numel(numel);
+    meet({Call::kAllocate, 0, static_cast<int32_t>(dtype), -1, numel, 0});
+    const auto& window = node_.allocate(static_cast<size_t>(numel) * c10::elementSize(dtype));
+    return at::from_blob(window.base[static_cast<size_t>(node_.rank())], {numel}, dtype);
   }
 
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
-    return Work([this, buffer, op] {
-      if (op == ReduceOp::kTreeSum) return tree_all_reduce(buffer);
-      in_parts(buffer, [&](const at::Tensor& part) {
-        MPI_Allreduce(MPI_IN_PLACE, part.data_ptr(), static_cast<int>(part.numel()), type_of(part), op == ReduceOp::kMax ? MPI_MAX : MPI_SUM, comm_);
-      });
-    });
+    check_reducible(buffer, at::kCPU);
+    return issue({call_of(Call::kAllReduce, buffer, static_cast<int>(op)), buffer, {}, op});
   }
-
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) override {
-    return Work([this, shard, full, op] {
-      all_reduce(full, op).wait();
-      shard.copy_(full.narrow(0, rank_ * shard.numel(), shard.numel()));
-    });
+    check_shard(full, shard, size_, at::kCPU);
+    check_reducible(full, at::kCPU);
+    return issue({call_of(Call::kReduceScatter, full, static_cast<int>(op)), full, shard, op});
   }
-
   Work all_gather(at::Tensor full, at::Tensor shard) override {
-    return Work([this, full, shard] {
-      const at::Tensor mine = shard.clone();  // shard may lie inside full
-      TORCH_CHECK(mine.nbytes() < static_cast<size_t>(kMaxCount), "all_gather of more than 1 GiB a rank");
-      MPI_Allgather(mine.data_ptr(), static_cast<int>(mine.nbytes()), MPI_BYTE, full.data_ptr(), static_cast<int>(mine.nbytes()), MPI_BYTE, comm_);
-    });
+    check_shard(full, shard, size_, at::kCPU);
+    return issue({call_of(Call::kAllGather, full, 0), full, shard});
   }
-
   Work broadcast(at::Tensor buffer, int root) override {
-    return Work([this, buffer, root] {
-      in_parts(buffer, [&](const at::Tensor& part) { MPI_Bcast(part.data_ptr(), static_cast<int>(part.nbytes()), MPI_BYTE, root, comm_); });
-    });
+    check_root(root, size_);
+    check_buffer(buffer, at::kCPU);
+    return issue({call_of(Call::kBroadcast, buffer, root), buffer, {}});
   }
-
-  void barrier() override { MPI_Barrier(comm_); }
+  void barrier() override { meet({Call::kBarrier, 0, 0, -1, 0, 0}); }
 
  private:
-  static char* aligned(void* p) { return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + 4095) / 4096 * 4096); }
-
-  template <class Call>
-  static void in_parts(const at::Tensor& buffer, const Call& call) {
-    const int64_t step = kMaxCount / 8;
-    for (int64_t at = 0; at < buffer.numel(); at += step) call(buffer.narrow(0, at, std::min(step, buffer.numel() - at)));
+  MPI_Comm node_comm() const {
+    MPI_Comm comm;
+    MPI_Comm_split(MPI_COMM_WORLD, mine_, rank_, &comm);
+    return comm;
   }
 
-  std::pair<int64_t, int64_t> range(int64_t numel, int rank) const { return {rank * numel / size_, (rank + int64_t{1}) * numel / size_}; }
+  // ---- order of the calls -------------------------------------------------------------------------
 
-  const Window* window_of(const at::Tensor& t) const {
-    const auto* p = static_cast<const char*>(t.data_ptr());
-    for (const auto& w : windows_)
-      if (p >= w.base[static_cast<size_t>(rank_)] && p + t.nbytes() <= w.base[static_cast<size_t>(rank_)] + w.bytes) return &w;
-    return nullptr;
+  Call call_of(Call::Kind kind, const at::Tensor& full, int detail) const {
+    const auto [window, offset] = node_.find(full.data_ptr(), full.nbytes());
+    return {kind, detail, static_cast<int32_t>(full.scalar_type()), window, full.numel(), offset};
   }
 
-  void tree_all_reduce(const at::Tensor& buffer) {
-    if (size_ == 1) return;
-    const Window* window = window_of(buffer);
-    if (window) through_memory(buffer, *window);
-    else through_messages(buffer);
+  Work issue(Request request) {
+    if (failed_) std::rethrow_exception(failed_);
+    if (issued_ - done_ == kRing) finish(done_ + 1);
+    node_.publish(++issued_, request.call);
+    open_.push_back(std::move(request));
+    return Work([this, seq = issued_] { finish(seq); });
   }
 
-  /// Between the barriers each rank writes only its own range, first in its own buffer, then all others' sums into its own.
-  void through_memory(const at::Tensor& buffer, const Window& window) {
-    const auto offset = static_cast<const char*>(buffer.data_ptr()) - window.base[static_cast<size_t>(rank_)];
-    std::vector<at::Tensor> peers;
-    for (int r = 0; r < size_; ++r) peers.push_back(at::from_blob(window.base[static_cast<size_t>(r)] + offset, {buffer.numel()}, buffer.scalar_type()));
-    const auto cut = [&](const at::Tensor& t, int r) {
-      const auto [first, last] = range(buffer.numel(), r);
-      return t.narrow(0, first, last - first);
-    };
-    barrier();
-    std::vector<at::Tensor> pieces;
-    for (const auto& peer : peers) pieces.push_back(cut(peer, rank_));
-    tree_sum(pieces, cut(buffer, rank_));
-    barrier();
-    for (int r = 0; r < size_; ++r)
-      if (r != rank_) cut(buffer, r).copy_(cut(peers[static_cast<size_t>(r)], r));
-    barrier();
-  }
-
-  void through_messages(const at::Tensor& buffer) {
-    in_parts(buffer, [&](const at::Tensor& part) {
-      std::vector<int> counts, starts, mine, at_mine;
-      const auto [first, last] = range(part.numel(), rank_);
-      for (int r = 0; r < size_; ++r) {
-        const auto [a, b] = range(part.numel(), r);
-        counts.push_back(static_cast<int>(b - a));
-        starts.push_back(static_cast<int>(a));
-        mine.push_back(static_cast<int>(last - first));
-        at_mine.push_back(static_cast<int>(r * (last - first)));
+  /// Does all calls up to number `seq` that are still open.
+  void finish(uint64_t seq) {
+    if (failed_) std::rethrow_exception(failed_);
+    try {
+      for (; done_ < seq; ++done_) {
+        execute(done_ + 1, open_.front());
+        open_.pop_front();
       }
-      const auto received = at::empty({size_ * (last - first)}, part.options());
-      MPI_Alltoallv(part.data_ptr(), counts.data(), starts.data(), type_of(part), received.data_ptr(), mine.data(), at_mine.data(), type_of(part), comm_);
-      auto sum = at::empty({last - first}, part.options());
-      std::vector<at::Tensor> pieces;
-      for (int r = 0; r < size_; ++r) pieces.push_back(received.narrow(0, r * (last - first), last - first));
-      tree_sum(pieces, sum);
-      MPI_Allgatherv(sum.data_ptr(), mine[0], type_of(part), part.data_ptr(), counts.data(), starts.data(), type_of(part), comm_);
-    });
+    } catch (...) {
+      failed_ = std::current_exception();
+      throw;
+    }
   }
 
-  int rank_, size_;
-  bool shared_;
-  MPI_Comm comm_;
-  std::vector<Window> windows_;
+  /// Returns when every rank of the world has come here and all earlier calls are done.
+  void meet(const Call& call) {
+    issue({call, {}, {}}).wait();
+  }
+
+  // ---- one call -----------------------------------------------------------------------------------
+
+  void execute(uint64_t seq, const Request& request) {
+    const auto calls = node_.gather(seq);
+    if (request.call.kind >= Call::kAllocate) {
+      if (map_.nodes() > 1) messages_.barrier();
+      return node_.sync(seq);
+    }
+    const bool direct = std::all_of(calls.begin(), calls.end(), [](const Call& c) { return c.window >= 0; });
+    const int64_t rows = request.rows(), columns = request.full.numel() / rows, row_bytes = rows * item(request);
+    const int64_t piece = map_.nodes() > 1 ? kBetweenNodes : direct ? INT64_MAX : kScratch;
+    const int64_t step = std::max<int64_t>(1, piece / row_bytes);
+    for (int64_t first = 0; first < columns; first += step) {
+      const int64_t n = std::min(step, columns - first);
+      if (direct) run(request, windows_of(calls, item(request), columns, first, n));
+      else through_scratch(seq, request, first, n);
+    }
+    if (direct || columns == 0) node_.sync(seq);
+  }
+
+  static int64_t item(const Request& request) { return request.full.element_size(); }
+
+  Block windows_of(const std::vector<Call>& calls, int64_t bytes, int64_t columns, int64_t first, int64_t n) const {
+    Block block{{}, columns, first, n};
+    for (size_t l = 0; l < calls.size(); ++l)
+      block.base.push_back(node_.window(calls[l].window).base[l] + calls[l].offset + first * bytes);
+    return block;
+  }
+
+  void through_scratch(uint64_t seq, const Request& request, int64_t first, int64_t n) {
+    const int64_t rows = request.rows();
+    if (const auto bytes = static_cast<size_t>(rows * n * item(request)); bytes > scratch_.bytes) scratch_ = node_.allocate(bytes);
+    const auto outside = request.full.view({rows, -1}).narrow(1, first, n);
+    auto inside = at::from_blob(scratch_.base[static_cast<size_t>(node_.rank())], {rows, n}, request.full.options());
+    const bool root = request.call.kind == Call::kBroadcast && request.call.detail == rank_;
+    if (request.reduces() || root) inside.copy_(outside);
+    node_.sync(seq);
+    run(request, {scratch_.base, n, first, n});
+    node_.sync(seq);
+    if (request.spreads() && !root) outside.copy_(inside);
+  }
+
+  void run(const Request& request, const Block& block) {
+    if (request.reduces()) reduce(request, block);
+    if (request.spreads()) spread(request, block);
+    messages_.wait_sent();
+  }
+
+  /// What `owner` is responsible for.
+  Range range(const Request& request, const Block& block, int owner) const {
+    if (request.call.kind == Call::kBroadcast) return {0, owner == request.call.detail ? block.n : 0};
+    if (request.call.kind != Call::kAllReduce) return {owner * block.stride, block.n};
+    const int64_t first = owner * block.n / size_;
+    return {first, (owner + 1) * block.n / size_ - first};
+  }
+
+  static char* at_range(const Request& request, char* base, const Range& r) { return base + r.first * item(request); }
+  char* own_base(const Block& block) const { return block.base[static_cast<size_t>(node_.rank())]; }
+  char* base_of(const Block& block, int rank) const { return block.base[static_cast<size_t>(map_.local(rank))]; }
+  /// This rank's shard, from the block's first column.
+  static char* shard_at(const Request& request, const Block& block) {
+    return static_cast<char*>(request.shard.data_ptr()) + block.first * item(request);
+  }
+
+  // ---- reduction: partial sums of a node's subtrees go to the owner of a range, who adds them in the order of the tree ----
+
+  void reduce(const Request& request, const Block& block) {
+    for (int owner = 0; owner < size_; ++owner)
+      if (map_.node_of(owner) != mine_ && map_.leader(mine_, owner) == rank_) send_partials(request, block, owner);
+    const Range mine = range(request, block, rank_);
+    if (mine.count == 0) return;
+    const int64_t bytes = mine.count * item(request);
+    std::vector<Term> terms;
+    for (const auto& tree : map_.trees())
+      if (tree.node == mine_) add_local(request, block, tree, mine, terms);
+      else terms.push_back({messages_.receive(bytes, map_.leader(tree.node, rank_)), tree.count});
+    messages_.wait_received();
+    std::vector<void*> outs;
+    if (request.call.kind == Call::kReduceScatter) outs.push_back(shard_at(request, block));
+    else for (char* base : block.base) outs.push_back(at_range(request, base, mine));
+    tree_reduce(terms, outs, mine.count, request.full.scalar_type(), request.op);
+  }
+
+  void add_local(const Request& request, const Block& block, const Subtree& tree, const Range& r, std::vector<Term>& terms) const {
+    for (int rank = tree.first; rank < tree.first + tree.count; ++rank) terms.push_back({at_range(request, base_of(block, rank), r), 1});
+  }
+
+  void send_partials(const Request& request, const Block& block, int owner) {
+    const Range r = range(request, block, owner);
+    if (r.count == 0) return;
+    for (const auto& tree : map_.trees()) {
+      if (tree.node != mine_) continue;
+      std::vector<Term> terms;
+      add_local(request, block, tree, r, terms);
+      void* partial = messages_.send_buffer(r.count * item(request));
+      tree_reduce(terms, {&partial, 1}, r.count, request.full.scalar_type(), request.op);
+      messages_.send(partial, r.count * item(request), owner);
+    }
+  }
+
+  // ---- distribution: an owner's range goes to every other rank, between nodes once a node ----------
+
+  void spread(const Request& request, const Block& block) {
+    spread_own(request, block);
+    for (int owner = 0; owner < size_; ++owner) {
+      const Range r = range(request, block, owner);
+      if (map_.node_of(owner) != mine_ && map_.leader(mine_, owner) == rank_ && r.count > 0)
+        messages_.receive_into(at_range(request, own_base(block), r), r.count * item(request), owner);
+    }
+    messages_.wait_received();
+    for (int owner = 0; owner < size_; ++owner) {
+      const Range r = range(request, block, owner);
+      if (map_.node_of(owner) != mine_ && map_.leader(mine_, owner) == rank_) copy_to_peers(request, block, at_range(request, own_base(block), r), r);
+    }
+  }
+
+  void spread_own(const Request& request, const Block& block) {
+    const Range r = range(request, block, rank_);
+    const int root = request.call.kind == Call::kBroadcast ? request.call.detail : -1;
+    if (root >= 0 && root != rank_ && map_.node_of(root) == mine_)  // every rank fetches: faster than one that writes to all
+      std::memcpy(own_base(block), base_of(block, root), static_cast<size_t>(block.n * item(request)));
+    if (r.count == 0) return;
+    char* source = request.call.kind == Call::kAllGather ? shard_at(request, block) : at_range(request, own_base(block), r);
+    if (request.call.kind == Call::kAllGather) copy_to_peers(request, block, source, r);
+    for (int node = 0; node < map_.nodes(); ++node)
+      if (node != mine_) messages_.send(source, r.count * item(request), map_.leader(node, rank_));
+  }
+
+  static void copy_to_peers(const Request& request, const Block& block, const char* source, const Range& r) {
+    for (char* base : block.base)
+      if (char* target = at_range(request, base, r); target != source && r.count > 0)
+        std::memcpy(target, source, static_cast<size_t>(r.count * item(request)));
+  }
+
+  int rank_, size_, exceptions_;
+  NodeMap map_;
+  int mine_;  ///< number of this rank's node
+  Node node_;
+  Messages messages_;
+  SharedWindow scratch_;
+  uint64_t issued_ = 0, done_ = 0;
+  std::deque<Request> open_;    ///< calls done_ + 1 .. issued_
+  std::exception_ptr failed_;
 };
+
+/// A number for each rank that is equal on one host: the lowest rank there.
+std::vector<int> real_nodes(const MpiSession& session) {
+  MPI_Comm node;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, session.rank(), MPI_INFO_NULL, &node);
+  int lowest = session.rank();
+  MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, node);
+  MPI_Comm_free(&node);
+  std::vector<int> all(static_cast<size_t>(session.size()));
+  MPI_Allgather(&lowest, 1, MPI_INT, all.data(), 1, MPI_INT, MPI_COMM_WORLD);
+  return all;
+}
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi_communicator(const MpiSession& session, bool shared_window) {
-  return std::make_unique<MpiCommunicator>(session, shared_window);
+std::unique_ptr<Communicator> make_mpi_communicator(const MpiSession& session, const MpiOptions& options) {
+  TORCH_CHECK(options.node_of_rank.empty() || options.node_of_rank.size() == static_cast<size_t>(session.size()), "a node for every rank");
+  return std::make_unique<MpiCommunicator>(session, options, options.node_of_rank.empty() ? real_nodes(session) : options.node_of_rank);
 }
 
 }  // namespace fmtrain

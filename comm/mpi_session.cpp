@@ -3,22 +3,48 @@
 #include <mpi.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <thread>
+
+#include "comm/errors.h"
 
 namespace fmtrain {
+namespace {
+
+constexpr auto kAbortLimit = std::chrono::seconds(5);
+
+int number(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : 0;
+}
+
+/// How many processes the launcher says it started, 0 if it does not say. mpirun inside a Slurm job starts its daemons as a
+/// step, so the variables of MPI go first.
+int launched_processes() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
+    if (const int n = number(name); n > 0) return n;
+  return 0;
+}
+
+}  // namespace
 
 bool MpiSession::launched() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK"})
     if (std::getenv(name)) return true;
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  return tasks && std::atoi(tasks) > 1;
+  return number("SLURM_STEP_NUM_TASKS") > 1;
 }
 
-MpiSession::MpiSession() {
+MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  if (const int n = launched_processes(); n > size_)
+    throw CommError("the launcher started " + std::to_string(n) + " processes but MPI sees a world of " + std::to_string(size_) +
+                    ": use mpirun, or srun --mpi=pmix (srun --mpi=list shows what it offers)");
   MPI_Comm node;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
   MPI_Comm_rank(node, &local_rank_);
@@ -30,9 +56,22 @@ MpiSession::MpiSession() {
   host_.assign(name, static_cast<size_t>(length));
 }
 
-MpiSession::~MpiSession() { MPI_Finalize(); }
+MpiSession::~MpiSession() {
+  if (std::uncaught_exceptions() > exceptions_) abort(1);
+  MPI_Finalize();
+}
 
-void MpiSession::abort(int code) {
+void MpiSession::abort(int code) noexcept {
+  std::fflush(stdout);
+  std::fflush(stderr);
+  try {
+    std::thread([code] {
+      std::this_thread::sleep_for(kAbortLimit);
+      ::_exit(code);
+    }).detach();
+  } catch (...) {
+    ::_exit(code);  // no thread can be had: the launcher sees a rank end and ends the others
+  }
   MPI_Abort(MPI_COMM_WORLD, code);
   ::_exit(code);
 }

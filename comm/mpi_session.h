@@ -1,4 +1,5 @@
-// MPI from start to end of the program: created in main, passed by reference, closed or aborted exactly once.
+// MPI from start to end of the program: created in main, passed by reference, closed or aborted exactly once. MPI calls are
+// made by the thread that created the session only (FUNNELED); abort may be called by any.
 #pragma once
 #include <string>
 
@@ -8,8 +9,11 @@ class MpiSession {
  public:
   /// True when a launcher (Open MPI, MPICH, PMIx, Slurm) started this process: only then is MPI initialised.
   static bool launched();
+  /// Throws CommError when the launcher started more processes than MPI sees (srun without PMIx: N worlds of one).
   MpiSession();
-  ~MpiSession();  ///< orderly close; collective
+  /// Orderly close; collective. While an exception unwinds it aborts the job with code 1 instead: a rank that leaves early
+  /// would let the others wait for ever.
+  ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
   int rank() const { return rank_; }
@@ -17,11 +21,12 @@ class MpiSession {
   int local_rank() const { return local_rank_; }  ///< among the ranks of this host
   int local_size() const { return local_size_; }
   const std::string& host() const { return host_; }
-  /// Ends every rank of the job now with `code`; does not return.
-  [[noreturn]] void abort(int code);
+  /// Flushes stdout and stderr, then ends every rank of the job with `code`. Does not return; this process is gone after at
+  /// most 5 seconds, whatever the launcher does.
+  [[noreturn]] void abort(int code) noexcept;
 
  private:
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1, exceptions_ = 0;
   std::string host_;
 };
 

@@ -1,8 +1,9 @@
+#include "comm/arguments.h"
 #include "comm/communicator.h"
 
 namespace fmtrain {
 
-Work& Work::operator=(Work&& other) noexcept {
+Work& Work::operator=(Work&& other) {
   if (this != &other) {
     wait();
     finish_ = std::move(other.finish_);
@@ -11,7 +12,12 @@ Work& Work::operator=(Work&& other) noexcept {
   return *this;
 }
 
-Work::~Work() { wait(); }
+Work::~Work() {
+  try {
+    wait();
+  } catch (...) {  // a failed communicator throws again at its next call; here an exception may already be on its way
+  }
+}
 
 void Work::wait() {
   if (const auto finish = std::exchange(finish_, nullptr)) finish();
@@ -23,15 +29,29 @@ class SingleCommunicator final : public Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  at::Tensor allocate(int64_t numel, at::ScalarType dtype) override { return at::zeros({numel}, dtype); }
-  Work all_reduce(at::Tensor, ReduceOp) override { return {}; }
-  Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp) override { return copy(shard, full); }
-  Work all_gather(at::Tensor full, at::Tensor shard) override { return copy(full, shard); }
-  Work broadcast(at::Tensor, int) override { return {}; }
+  at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
+    check_numel(numel);
+    return at::zeros({numel}, dtype);
+  }
+  Work all_reduce(at::Tensor buffer, ReduceOp) override {
+    check_reducible(buffer, at::kCPU);
+    return {};
+  }
+  Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp) override {
+    check_reducible(full, at::kCPU);
+    return copy(shard, full, full, shard);
+  }
+  Work all_gather(at::Tensor full, at::Tensor shard) override { return copy(full, shard, full, shard); }
+  Work broadcast(at::Tensor buffer, int root) override {
+    check_root(root, 1);
+    check_buffer(buffer, at::kCPU);
+    return {};
+  }
   void barrier() override {}
 
  private:
-  static Work copy(const at::Tensor& to, const at::Tensor& from) {
+  static Work copy(const at::Tensor& to, const at::Tensor& from, const at::Tensor& full, const at::Tensor& shard) {
+    check_shard(full, shard, 1, at::kCPU);
     if (to.data_ptr() != from.data_ptr()) to.copy_(from);
     return {};
   }

@@ -12,6 +12,7 @@
 #include <optional>
 #include <thread>
 
+#include "comm/errors.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
 #include "runtime/trainer.h"
@@ -42,6 +43,18 @@ int threads_of(const Config& config, int local_ranks) {
   return std::max(1, mine < all ? mine : all / local_ranks);
 }
 
+/// FMTRAIN_WAIT_LIMIT: seconds that a rank waits for another one before it ends the job.
+MpiOptions mpi_options() {
+  MpiOptions options;
+  const char* text = std::getenv("FMTRAIN_WAIT_LIMIT");
+  if (!text) return options;
+  char* end = nullptr;
+  options.wait_limit = std::chrono::duration<double>(std::strtod(text, &end));
+  if (end == text || *end || !(options.wait_limit.count() >= 1 && options.wait_limit.count() <= 1e6))
+    throw ConfigError("FMTRAIN_WAIT_LIMIT: " + quoted(text) + " is not a number of seconds from 1 to 1000000");
+  return options;
+}
+
 /// The message of a failed rank. Rank 0 speaks at once; the others wait a moment, for most faults are common to all ranks and
 /// rank 0 then ends the job first.
 [[noreturn]] void fail_together(MpiSession& session, const std::string& message, ExitCode code) {
@@ -68,17 +81,27 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
   options.resume = resume;
   catch_signals();
   std::optional<MpiSession> session;
-  if (MpiSession::launched()) session.emplace();
+  try {
+    if (MpiSession::launched()) session.emplace();
+  } catch (const CommError& error) {
+    throw ConfigError(error.what());
+  }
   try {
     const Config config = load_config(config_path, overrides);
     if (config.engine.device == Device::kCuda) throw ConfigError("engine.device: cuda is not available in this build, use cpu");
     if (!session) return static_cast<int>(train_in_world(config, *make_single_communicator(), options, 1));
     options.hosts = std::max(1, session->size() / session->local_size());
-    const auto comm = make_mpi_communicator(*session);
+    const auto comm = make_mpi_communicator(*session, mpi_options());
     return static_cast<int>(train_in_world(config, *comm, options, session->local_size()));
   } catch (const Error& error) {
     if (!session) throw;
     fail_together(*session, error.what(), error.code());
+  } catch (const CommError& error) {
+    fail_together(*session, error.what(), ExitCode::kConfig);
+  } catch (const PeerDied& error) {
+    fail_together(*session, error.what(), ExitCode::kPeerDied);
+  } catch (const PeerSilent& error) {
+    fail_together(*session, error.what(), ExitCode::kHang);
   } catch (const std::exception& error) {
     if (!session) throw;
     fail_together(*session, std::string("internal error: ") + error.what(), ExitCode::kInternal);

@@ -1,0 +1,29 @@
+#include "comm/arguments.h"
+
+#include <torch/torch.h>
+
+namespace fmtrain {
+
+void check_buffer(const at::Tensor& buffer, at::DeviceType device) {
+  TORCH_CHECK(buffer.defined() && buffer.is_contiguous(), "a collective needs a contiguous tensor");
+  TORCH_CHECK(buffer.device().type() == device, "a tensor on ", buffer.device(), " for a communicator on ", device);
+}
+
+void check_reducible(const at::Tensor& buffer, at::DeviceType device) {
+  check_buffer(buffer, device);
+  const auto type = buffer.scalar_type();
+  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kLong || type == at::kInt, "no reduction for ", type);
+}
+
+void check_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device) {
+  check_buffer(full, device);
+  check_buffer(shard, device);
+  TORCH_CHECK(full.scalar_type() == shard.scalar_type(), "full is ", full.scalar_type(), ", shard is ", shard.scalar_type());
+  TORCH_CHECK(full.numel() == shard.numel() * size, "full has ", full.numel(), " elements, but ", size, " shards have ", shard.numel(), " each");
+}
+
+void check_root(int root, int size) { TORCH_CHECK(root >= 0 && root < size, "root ", root, " in a world of ", size); }
+
+void check_numel(int64_t numel) { TORCH_CHECK(numel >= 0, "a buffer of ", numel, " elements"); }
+
+}  // namespace fmtrain

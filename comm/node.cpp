@@ -1,0 +1,133 @@
+#include "comm/node.h"
+
+#include <sys/statvfs.h>
+#include <torch/torch.h>
+
+#include <cstring>
+#include <new>
+
+#include "comm/errors.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr size_t kAlign = 64;
+
+size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+/// Bytes that the shared windows may still take; as much as one likes if nobody knows.
+size_t room() {
+  struct statvfs fs {};
+  return statvfs("/dev/shm", &fs) == 0 ? size_t{fs.f_bavail} * fs.f_frsize : SIZE_MAX;
+}
+
+}  // namespace
+
+/// Written by its owner only. Each counter has a cache line of its own.
+struct alignas(kAlign) Node::Seat {
+  std::atomic<uint64_t> issued;                 ///< last published call
+  alignas(kAlign) std::atomic<uint64_t> phase;  ///< barriers reached
+  alignas(kAlign) Call calls[kRing];
+  static_assert(std::atomic<uint64_t>::is_always_lock_free, "the board is shared between processes");
+};
+
+bool Call::same(const Call& other) const {
+  return kind == other.kind && detail == other.detail && dtype == other.dtype && numel == other.numel;
+}
+
+std::string Call::text() const {
+  static const char* const names[] = {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "allocate", "barrier"};
+  if (kind == kBarrier) return names[kind];
+  const auto what = c10::str(names[kind], " of ", numel, " ", static_cast<at::ScalarType>(dtype));
+  if (kind == kBroadcast) return c10::str(what, " from rank ", detail);
+  return kind == kAllReduce || kind == kReduceScatter ? c10::str(what, ", op ", detail) : what;
+}
+
+Node::Node(MPI_Comm comm, std::vector<int> ranks, const std::string& host, std::chrono::duration<double> limit)
+    : comm_(comm), ranks_(std::move(ranks)) {
+  MPI_Comm_rank(comm_, &me_);
+  std::vector<Peers::Peer> everyone(ranks_.size());
+  const auto self = Peers::self(ranks_[static_cast<size_t>(me_)]);
+  MPI_Allgather(&self, sizeof self, MPI_BYTE, everyone.data(), sizeof self, MPI_BYTE, comm_);
+  peers_ = std::make_unique<Peers>(std::move(everyone), host, limit);
+  new (allocate(sizeof(Seat)).base[static_cast<size_t>(me_)]) Seat{};
+  MPI_Barrier(comm_);
+}
+
+Node::Seat& Node::seat(int local) const { return *std::launder(reinterpret_cast<Seat*>(windows_[0].base[static_cast<size_t>(local)])); }
+
+const SharedWindow& Node::allocate(size_t bytes) {
+  SharedWindow window;
+  window.bytes = aligned(bytes);
+  uint64_t free = room();
+  MPI_Allreduce(MPI_IN_PLACE, &free, 1, MPI_UINT64_T, MPI_MIN, comm_);
+  if (window.bytes > free / ranks_.size())
+    throw CommError(c10::str("/dev/shm has ", free >> 20, " MiB free but the ", size(), " ranks of this node share ",
+                             (window.bytes * ranks_.size() >> 20) + 1, " MiB: enlarge it (container: --shm-size), or start fewer ranks a node"));
+  MPI_Info info;
+  MPI_Info_create(&info);
+  MPI_Info_set(info, "alloc_shared_noncontig", "true");  // each rank's part begins on a page of its own
+  void* mine = nullptr;
+  MPI_Win_allocate_shared(static_cast<MPI_Aint>(window.bytes + kAlign), 1, info, comm_, &mine, &window.handle);
+  MPI_Info_free(&info);
+  for (int r = 0; r < size(); ++r) {
+    MPI_Aint length = 0;
+    int unit = 0;
+    void* base = nullptr;
+    MPI_Win_shared_query(window.handle, r, &length, &unit, &base);
+    // mappings differ between processes by whole pages, so all of them round up alike
+    window.base.push_back(reinterpret_cast<char*>(aligned(reinterpret_cast<uintptr_t>(base))));
+  }
+  std::memset(window.base[static_cast<size_t>(me_)], 0, window.bytes);  // the owner touches first: pages near its core
+  windows_.push_back(std::move(window));
+  return windows_.back();
+}
+
+std::pair<int32_t, int64_t> Node::find(const void* data, size_t bytes) const {
+  const auto* p = static_cast<const char*>(data);
+  for (size_t w = 1; w < windows_.size(); ++w) {
+    const char* base = windows_[w].base[static_cast<size_t>(me_)];
+    if (p >= base && p + bytes <= base + windows_[w].bytes) return {static_cast<int32_t>(w), p - base};
+  }
+  return {-1, 0};
+}
+
+void Node::publish(uint64_t seq, const Call& call) {
+  seat(me_).calls[seq % kRing] = call;
+  seat(me_).issued.store(seq, std::memory_order_release);
+}
+
+const Call& Node::own(uint64_t seq) const { return seat(me_).calls[seq % kRing]; }
+
+std::string Node::missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const {
+  std::string names;
+  for (int r = 0; r < size(); ++r)
+    if (!arrived(seat(r))) names += (names.empty() ? "" : ", ") + peers_->name(ranks_[static_cast<size_t>(r)]);
+  return c10::str("collective ", seq, ", ", own(seq).text(), "; missing: ", names);
+}
+
+std::vector<Call> Node::gather(uint64_t seq) const {
+  const auto arrived = [seq](const Seat& s) { return s.issued.load(std::memory_order_acquire) >= seq; };
+  std::vector<Call> calls;
+  for (int r = 0; r < size(); ++r) {
+    peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
+    calls.push_back(seat(r).calls[seq % kRing]);
+    TORCH_CHECK(calls.back().same(own(seq)), "collective ", seq, " differs: rank ", ranks_[static_cast<size_t>(r)], " calls ",
+                calls.back().text(), ", rank ", ranks_[static_cast<size_t>(me_)], " calls ", own(seq).text());
+  }
+  return calls;
+}
+
+void Node::sync(uint64_t seq) {
+  seat(me_).phase.store(++phase_, std::memory_order_release);
+  const auto arrived = [this](const Seat& s) { return s.phase.load(std::memory_order_acquire) >= phase_; };
+  for (int r = 0; r < size(); ++r) peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
+}
+
+void Node::close() {
+  for (auto& w : windows_) MPI_Win_free(&w.handle);
+  windows_.clear();
+  MPI_Comm_free(&comm_);
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,76 @@
+// The ranks of one node: memory that all of them see, and a board on which each one says how far it has come.
+#pragma once
+#include <mpi.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/peers.h"
+
+namespace fmtrain {
+
+/// The same number of bytes for every rank of a node, mapped by all (an MPI-3 shared window). Zero-filled.
+struct SharedWindow {
+  MPI_Win handle = MPI_WIN_NULL;
+  std::vector<char*> base;  ///< of each local rank, 64-byte aligned
+  size_t bytes = 0;
+};
+
+/// What a rank calls, and where the memory lies that its peers may touch.
+struct Call {
+  enum Kind : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kAllocate, kBarrier };
+  Kind kind;
+  int32_t detail;         ///< ReduceOp or root
+  int32_t dtype;
+  int32_t window = -1;    ///< number of the window, -1: in no window
+  int64_t numel;          ///< of the buffer that every rank has
+  int64_t offset = 0;     ///< bytes into the window
+  bool same(const Call& other) const;
+  std::string text() const;
+};
+
+/// Calls that may be in flight at a time.
+constexpr uint64_t kRing = 64;
+
+class Node {
+ public:
+  /// Collective over `comm`, which lies inside one host and belongs to the node from now on; `ranks`: global, of each member.
+  /// `limit`: longest wait for a rank.
+  Node(MPI_Comm comm, std::vector<int> ranks, const std::string& host, std::chrono::duration<double> limit);
+  int rank() const { return me_; }
+  int size() const { return static_cast<int>(ranks_.size()); }
+  const Peers& peers() const { return *peers_; }
+
+  /// Collective. Throws CommError, on every rank, if /dev/shm has not enough room.
+  const SharedWindow& allocate(size_t bytes);
+  const SharedWindow& window(int32_t number) const { return windows_[static_cast<size_t>(number)]; }
+  /// Number of the window that holds these bytes of this rank, and the offset in it; {-1, 0} if none does.
+  std::pair<int32_t, int64_t> find(const void* data, size_t bytes) const;
+
+  /// Says that this rank's buffers of call number `seq` (1, 2, ...) are ready. Never blocks. At most kRing calls may be open.
+  void publish(uint64_t seq, const Call& call);
+  const Call& own(uint64_t seq) const;
+  /// The calls number `seq` of every local rank, once all have published theirs. Throws, on all, if they differ.
+  std::vector<Call> gather(uint64_t seq) const;
+  /// Barrier of the node, inside call number `seq`.
+  void sync(uint64_t seq);
+  /// Frees the windows; collective. Without it they live until the process ends.
+  void close();
+
+ private:
+  struct Seat;
+  Seat& seat(int local) const;
+  std::string missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const;
+
+  MPI_Comm comm_;
+  std::vector<int> ranks_;
+  int me_ = 0;
+  uint64_t phase_ = 0;
+  std::unique_ptr<Peers> peers_;
+  std::vector<SharedWindow> windows_;  ///< the first one is the board
+};
+
+}  // namespace fmtrain

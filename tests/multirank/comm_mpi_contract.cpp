@@ -1,0 +1,58 @@
+// The contract over MPI, with the ranks of this machine as one node and as several. Started by mpirun.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "comm/mpi_communicator.h"
+#include "tests/multirank/comm_contract.h"
+
+namespace {
+
+using namespace fmtrain;
+
+MpiSession* session = nullptr;
+
+/// Rank 0 prints as always, the others only what fails.
+class FailuresOnly : public testing::EmptyTestEventListener {
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (result.failed())
+      std::fprintf(stderr, "rank %d: %s:%d: %s\n", session->rank(), result.file_name() ? result.file_name() : "", result.line_number(), result.message());
+  }
+};
+
+Backend placed(const std::string& name, const std::function<int(int)>& node_of) {
+  const auto run = [node_of](const std::function<void(Communicator&)>& body) {
+    MpiOptions options;
+    options.wait_limit = std::chrono::seconds(20);
+    if (node_of)
+      for (int r = 0; r < session->size(); ++r) options.node_of_rank.push_back(node_of(r));
+    const auto comm = make_mpi_communicator(*session, options);
+    body(*comm);
+  };
+  return {.name = name, .run = run, .run_to_ruin = node_of ? nullptr : std::function(run)};
+}
+
+}  // namespace
+
+std::vector<Backend> fmtrain::backends() {
+  std::vector<Backend> all{placed("one_node", {})};
+  if (!session || session->size() < 2) return all;
+  all.push_back(placed("a_node_a_rank", [](int r) { return r; }));
+  if (session->size() < 3) return all;
+  all.push_back(placed("pairs", [](int r) { return r / 2; }));
+  all.push_back(placed("dealt_to_two_nodes", [](int r) { return r % 2; }));
+  all.push_back(placed("one_and_the_rest", [](int r) { return r == 0 ? 0 : 1; }));
+  return all;
+}
+
+int main(int argc, char** argv) {
+  MpiSession mpi;
+  session = &mpi;
+  testing::InitGoogleTest(&argc, argv);
+  if (mpi.rank() != 0) {
+    auto& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new FailuresOnly);
+  }
+  return RUN_ALL_TESTS();
+}

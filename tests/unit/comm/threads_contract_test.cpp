@@ -1,0 +1,18 @@
+// The contract on the world of one and on ranks as threads.
+#include "tests/multirank/comm_contract.h"
+#include "tests/support/thread_communicator.h"
+
+namespace fmtrain {
+
+std::vector<Backend> backends() {
+  std::vector<Backend> all;
+  const auto single = [](const auto& body) { body(*make_single_communicator()); };
+  all.push_back({.name = "single", .run = single, .run_to_ruin = single});
+  for (const int size : {1, 2, 3, 4, 5, 8}) {
+    const auto threads = [size](const auto& body) { run_ranks(size, body); };
+    all.push_back({.name = "threads_" + std::to_string(size), .run = threads, .run_to_ruin = threads});
+  }
+  return all;
+}
+
+}  // namespace fmtrain
