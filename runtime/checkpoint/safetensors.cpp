@@ -76,7 +76,8 @@ int64_t dtype_bytes(const std::string& dtype) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view prefix, int64_t file_size) {
   if (file_size < 8 || prefix.size() < 8) fail("shorter than 8 bytes");
-  if (prefix.substr(0, 2) == "PK" || static_cast<unsigned char>(prefix[0]) == 0x80)
+  const bool protocol = static_cast<unsigned char>(prefix[0]) == 0x80 && prefix[1] >= 2 && prefix[1] <= 5 && (prefix[2] != 0 || prefix[3] != 0);
+  if (prefix.substr(0, 2) == "PK" || protocol)  // a safetensors file begins with a length below 2^27
     fail("is a pickle file, which may run code when it is read; convert it to safetensors in a sandbox first");
   uint64_t length = 0;
   std::memcpy(&length, prefix.data(), 8);
