@@ -1,0 +1,2 @@
+# The tokenizer: equal to Hugging Face's (goldens), and its behaviour on hostile texts and files.
+fmtrain_test(tokenizer_golden_test LIBRARY fmtrain_base LABELS golden TIMEOUT 60 SOURCES golden/tokenizer/tokenizer_golden_test.cpp)
