@@ -5,6 +5,9 @@
 
 namespace fmtrain {
 
+/// One line about the MPI library that is loaded; MPI need not be initialised.
+std::string mpi_version();
+
 class MpiSession {
  public:
   /// True when a launcher (Open MPI, MPICH, PMIx, Slurm) started this process: only then is MPI initialised.

@@ -15,6 +15,8 @@
 #include "comm/errors.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
+#include "launch/versions.h"
+#include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
 
 namespace fmtrain {
@@ -55,10 +57,22 @@ MpiOptions mpi_options() {
   return options;
 }
 
+/// How a run ended, as far as this rank knows.
+struct Ending {
+  std::string run_dir, host = "localhost";
+  int rank = 0;
+  RunStatus status;
+
+  void record(ExitCode code, const std::string& reason) const {
+    if (!run_dir.empty()) write_exit(run_dir, {static_cast<int>(code), reason, rank, host, status.phase, status.step});
+  }
+};
+
 /// The message of a failed rank. Rank 0 speaks at once; the others wait a moment, for most faults are common to all ranks and
 /// rank 0 then ends the job first.
-[[noreturn]] void fail_together(MpiSession& session, const std::string& message, ExitCode code) {
+[[noreturn]] void fail_together(MpiSession& session, const Ending& ending, const std::string& message, ExitCode code) {
   if (session.rank() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  ending.record(code, message);
   if (session.rank() == 0) std::fprintf(stderr, "fmtrain: %s\n", message.c_str());
   else std::fprintf(stderr, "fmtrain: [rank %d @%s] %s\n", session.rank(), session.host().c_str(), message.c_str());
   std::fflush(stderr);
@@ -79,6 +93,9 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
   RunOptions options;
   options.started = now();
   options.resume = resume;
+  options.versions = program_versions();
+  Ending ending;
+  options.status = &ending.status;
   catch_signals();
   std::optional<MpiSession> session;
   try {
@@ -86,25 +103,38 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
   } catch (const CommError& error) {
     throw ConfigError(error.what());
   }
+  const auto fail = [&](const std::string& message, ExitCode code) {
+    if (session) fail_together(*session, ending, message, code);
+    ending.record(code, message);
+  };
   try {
     const Config config = load_config(config_path, overrides);
+    ending.run_dir = config.run.dir;
+    if (session) {
+      ending.rank = session->rank();
+      options.host = ending.host = session->host();
+      options.hosts = std::max(1, session->size() / session->local_size());
+    }
     if (config.engine.device == Device::kCuda) throw ConfigError("engine.device: cuda is not available in this build, use cpu");
-    if (!session) return static_cast<int>(train_in_world(config, *make_single_communicator(), options, 1));
-    options.hosts = std::max(1, session->size() / session->local_size());
-    const auto comm = make_mpi_communicator(*session, mpi_options());
-    return static_cast<int>(train_in_world(config, *comm, options, session->local_size()));
+    const auto comm = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
+    const ExitCode code = train_in_world(config, *comm, options, session ? session->local_size() : 1);
+    if (ending.rank == 0) ending.record(code, code == ExitCode::kOk ? "complete" : "asked to stop; the state is saved");
+    return static_cast<int>(code);
   } catch (const Error& error) {
-    if (!session) throw;
-    fail_together(*session, error.what(), error.code());
+    fail(error.what(), error.code());
+    throw;
   } catch (const CommError& error) {
-    fail_together(*session, error.what(), ExitCode::kConfig);
+    fail(error.what(), ExitCode::kConfig);
+    throw ConfigError(error.what());
   } catch (const PeerDied& error) {
-    fail_together(*session, error.what(), ExitCode::kPeerDied);
+    fail(error.what(), ExitCode::kPeerDied);
+    throw;
   } catch (const PeerSilent& error) {
-    fail_together(*session, error.what(), ExitCode::kHang);
+    fail(error.what(), ExitCode::kHang);
+    throw;
   } catch (const std::exception& error) {
-    if (!session) throw;
-    fail_together(*session, std::string("internal error: ") + error.what(), ExitCode::kInternal);
+    fail(std::string("internal error: ") + error.what(), ExitCode::kInternal);
+    throw;
   }
 }
 

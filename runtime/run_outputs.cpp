@@ -1,22 +1,27 @@
 #include "runtime/run_outputs.h"
 
-#include <torch/version.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <iostream>
 
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
 #include "runtime/model_dir.h"
 #include "runtime/report/report.h"
+#include "runtime/run_report.h"
 
 namespace fmtrain {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Rows of the product that a training rate is put beside: those of a usual leaf.
+constexpr int64_t kProductRows = 512;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -26,139 +31,134 @@ std::string text_of(const char* format, auto... values) {
   return buffer;
 }
 
-void append_line(const std::string& path, const Json& line) {
-  std::ofstream file(path, std::ios::app);
-  file << line.dump() << '\n';
-  if (!file.flush()) throw StorageError(path + ": cannot write");
+long long number(int64_t value) { return value; }
+
+ProgressOptions progress_options(const Config& config) {
+  ProgressOptions options;
+  const char* term = std::getenv("TERM");
+  options.style = progress_style(config.report.progress, ::isatty(2) == 1, term ? term : "");
+  winsize size{};
+  if (::ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) options.columns = size.ws_col;
+  return options;
 }
 
-/// Keeps the lines whose step is at most `step`.
-void cut_after(const std::string& path, int64_t step) {
-  std::ifstream in(path);
-  std::string kept, line;
-  while (std::getline(in, line)) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (!json.is_discarded() && json.value("step", int64_t{0}) <= step) kept += line + "\n";
-  }
-  if (fs::exists(path)) write_file_atomic(posix_files(), path, kept);
-}
+const char* task_text(Task task) { return task == Task::kTokenClassification ? "token-classification" : "sequence-classification"; }
+const char* pooling_text(Pooling p) { return p == Pooling::kPooler ? "pooler" : p == Pooling::kCls ? "cls" : "mean"; }
 
-std::string task_text(Task task) { return task == Task::kTokenClassification ? "token-classification" : "sequence-classification"; }
-std::string pooling_text(Pooling p) { return p == Pooling::kPooler ? "pooler" : p == Pooling::kCls ? "cls" : "mean"; }
+/// What an earlier run left in its directory, except for its config.
+void remove_old_run(const std::string& dir) {
+  std::vector<std::string> names;
+  posix_files().list(dir, &names);
+  for (const auto& name : names)
+    if (name == "log.jsonl" || name == "eval.jsonl" || name == "before.json" || name == "model" || name == "checkpoints" ||
+        name.starts_with("report.") || name.starts_with("events.out.tfevents."))
+      remove_tree(posix_files(), dir + "/" + name);
+}
 
 }  // namespace
 
 RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOptions& options)
-    : config_(config), comm_(comm), options_(options), dir_(config.run.dir), on_terminal_(::isatty(2) == 1) {
+    : config_(config), comm_(comm), options_(options), dir_(config.run.dir),
+      console_(make_console(comm.rank(), options.host, progress_options(config).style == Progress::kBar, std::cerr)) {
   if (main()) {
     std::error_code error;
     fs::create_directories(dir_, error);
     if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
+    clear_exit(dir_);
+    if (!options.resume) remove_old_run(dir_);
     write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config));
-    if (!options.resume) {
-      for (const char* name : {"log.jsonl", "eval.jsonl", "before.json"}) fs::remove(dir_ + "/" + name, error);
-      remove_tree(posix_files(), model_dir());
-      remove_tree(posix_files(), checkpoint_dir());
-    }
   }
   comm.barrier();
-  if (fs::exists(dir_ + "/before.json")) before_ = parse_json(read_file(posix_files(), dir_ + "/before.json", 64u << 20), {64u << 20, 16});
+  const std::string file = dir_ + "/before.json";
+  if (!fs::exists(file)) return;
+  try {
+    before_ = parse_json(read_file(posix_files(), file, 64u << 20), {64u << 20, 16});
+  } catch (const std::runtime_error& error) {
+    throw StorageError(file + ": " + error.what() + "; remove it to evaluate again");
+  }
+}
+
+RunOutputs::~RunOutputs() {
+  if (progress_) progress_->finish();
 }
 
 bool RunOutputs::has_model() const { return fs::exists(model_dir() + "/fmtrain.json"); }
 
 void RunOutputs::say(const std::string& text) {
-  if (main() && config_.report.progress != Progress::kOff) std::fprintf(stderr, "%s\n", text.c_str());
+  if (!main() || config_.report.progress == Progress::kOff) return;
+  if (progress_) progress_->say(text);
+  else say_info(*console_, text);
 }
 
-void RunOutputs::warn(const std::string& text) {
-  if (main()) std::fprintf(stderr, "fmtrain: warning: %s\n", text.c_str());
-}
+void RunOutputs::warn(const std::string& text) { say_warning(*console_, text); }
 
 void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps) {
-  say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads, options_.device.c_str(),
-              static_cast<unsigned long long>(config_.run.seed)));
-  say(text_of("data       %lld samples, %lld tokens, %zu labels", static_cast<long long>(inputs.train->size()), static_cast<long long>(inputs.train->info().tokens), inputs.labels.size()));
+  say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
+              options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
+  say(text_of("data       %lld samples, %lld tokens, %zu labels", number(inputs.train->size()), number(inputs.train->info().tokens), inputs.labels.size()));
   for (const auto& note : inputs.notes) say("weights    " + note);
   for (const auto& g : groups)
-    if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), static_cast<long long>(g.tensors), static_cast<long long>(g.elements)));
-  say(text_of("plan       %lld steps, %lld an epoch, %lld leaves of %lld samples", static_cast<long long>(steps), static_cast<long long>(plan.steps_per_epoch()),
-              static_cast<long long>(plan.leaves()), static_cast<long long>(config_.batch.micro)));
+    if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), number(g.tensors), number(g.elements)));
+  say(text_of("plan       %lld steps, %lld an epoch, %lld leaves of %lld samples", number(steps), number(plan.steps_per_epoch()),
+              number(plan.leaves()), number(config_.batch.micro)));
 }
 
-void RunOutputs::resumed(const TrainState& state) {
-  if (main()) {
-    cut_after(dir_ + "/log.jsonl", state.step);
-    cut_after(dir_ + "/eval.jsonl", state.step);
-  }
-  say("resume     from step " + std::to_string(state.step));
-}
-
-void RunOutputs::step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times, int64_t total_steps) {
-  if (first_step_ == 0) first_step_ = now() - options_.started;
-  communication_ += result.communication;
-  optimizer_ += result.optimizer;
-  data_ += times.data;
-  compute_ += times.compute;
+void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
+  if (state.step > 0) say("resume     from step " + std::to_string(state.step));
   if (!main()) return;
-  append_line(dir_ + "/log.jsonl", Json{{"step", state.step}, {"epoch", step.epoch}, {"loss", result.loss}, {"loss_hex", text_of("%a", result.loss)}, {"lr", lr},
-      {"grad_norm", result.grad_norm}, {"samples", step.samples}, {"tokens", step.tokens},
-      {"seconds", {{"total", times.total}, {"compute", times.compute}, {"communication", result.communication}, {"data", times.data}, {"optimizer", result.optimizer},
-                   {"other", times.total - times.compute - result.communication - times.data - result.optimizer}}}});
-  const bool last = state.step == total_steps;
-  const bool bar = config_.report.progress == Progress::kBar || (config_.report.progress == Progress::kAuto && on_terminal_);
-  if (config_.report.progress == Progress::kOff || (now() - last_line_ < (bar ? 0.2 : 10.0) && !last)) return;
-  last_line_ = now();
-  const double rate = static_cast<double>(state.samples) / state.seconds, left = state.seconds / static_cast<double>(state.step) * static_cast<double>(total_steps - state.step);
-  std::fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.2e  %.1f samples/s  %d:%02d left%s", bar ? "\r" : "", static_cast<long long>(state.step), static_cast<long long>(total_steps),
-               result.loss, lr, rate, static_cast<int>(left) / 60, static_cast<int>(left) % 60, bar && !last ? "  " : "\n");
+  log_ = std::make_unique<RunLog>(dir_, state.step, config_.report.tensorboard);
+  progress_ = std::make_unique<ProgressLine>(progress_options(config_), total_steps, state.step, now, std::cerr);
 }
 
-void RunOutputs::evaluation(const TrainState& state, const std::string& split, const Json& result, bool best) {
+void RunOutputs::step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times) {
+  if (first_step_ == 0) first_step_ = now() - options_.started - before_seconds_;
+  sums_.total += times.total;
+  sums_.compute += times.compute;
+  sums_.data += times.data;
+  sums_.communication += result.communication;
+  sums_.optimizer += result.optimizer;
   if (!main()) return;
-  append_line(dir_ + "/eval.jsonl", Json{{"step", state.step}, {"split", split}, {"loss", result.at("loss")}, {"metrics", result.at("metrics")}});
-  const std::string name = result.at("headline");
-  say(text_of("%s  step %lld  %s %.2f  loss %.4f%s", split.c_str(), static_cast<long long>(state.step), name.c_str(), 100 * result.at("metrics").at(name).get<double>(),
-              result.at("loss").get<double>(), best ? "  (best)" : ""));
+  log_->step({state.step, step.epoch, result.loss, lr, result.grad_norm, step.samples, step.tokens, times.total, times.compute,
+              result.communication, times.data, result.optimizer});
+  progress_->step(state.step, step.epoch, result.loss, lr, step.samples);
 }
 
-void RunOutputs::before(Json result) {
+void RunOutputs::evaluation(int64_t step, const std::string& split, const Json& result, const char* note) {
+  if (!main()) return;
+  log_->evaluation({{"step", step}, {"split", split}, {"loss", result.at("loss")}, {"metrics", result.at("metrics")}});
+  const auto name = result.at("headline").get<std::string>();
+  say(text_of("%-10s step %lld  %s %.2f  loss %.4f%s", split.c_str(), number(step), name.c_str(),
+              100 * result.at("metrics").at(name).get<double>(), result.at("loss").get<double>(), note));
+}
+
+void RunOutputs::before(Json result, double seconds) {
   before_ = std::move(result);
+  before_seconds_ = seconds;
   if (main()) write_file_atomic(posix_files(), dir_ + "/before.json", before_.dump());
 }
 
-void RunOutputs::write_model(RunInputs& inputs, const TrainState& state) {
-  write_model_dir(model_dir(), *inputs.model, inputs.labels, inputs.model_dir,
-                  Json{{"version", 1}, {"task", task_text(config_.model.task)}, {"pooling", pooling_text(config_.model.pooling)}, {"labels", inputs.labels},
-                       {"max_length", config_.data.max_length}, {"tokenizer_sha256", inputs.tokenizer->sha256()},
-                       {"lineage", {{"base", config_.model.path}, {"base_sha256", inputs.base_sha256}, {"config", computation_hash(config_)},
-                                    {"train_sha256", inputs.train->info().source_sha256}, {"step", state.step}}}});
+void RunOutputs::sync() {
+  if (log_) log_->sync();
 }
 
-Json RunOutputs::report_json(RunInputs& inputs, const TrainState& state, const Json& after) const {
-  const auto data = [](const std::unique_ptr<Dataset>& d) {
-    return d ? Json{{"samples", d->size()}, {"texts", d->info().texts}, {"tokens", d->info().tokens}, {"labels", d->info().labels.size()}, {"truncated_texts", d->info().truncated_texts}} : Json();
-  };
-  const double seconds = state.seconds;
-  const double flop = train_flop_per_token(inputs.model->config(), static_cast<double>(state.tokens) / std::max<double>(1, static_cast<double>(state.samples)));
-  return Json{{"version", 1},
-      {"run", {{"name", config_.name}, {"ranks", comm_.size()}, {"hosts", options_.hosts}, {"threads", options_.threads}, {"device", options_.device},
-               {"precision", config_.engine.precision == Precision::kBf16 ? "bf16" : "fp32"}, {"zero", 0}, {"seed", config_.run.seed}, {"micro_batches", config_.batch.global / config_.batch.micro}}},
-      {"data", {{"train", data(inputs.train)}, {"validation", data(inputs.validation)}, {"test", data(inputs.test)}}},
-      {"before", before_}, {"after", after},
-      {"training", {{"steps", state.step}, {"best_step", state.best_step}, {"samples", state.samples}, {"tokens", state.tokens}, {"seconds", seconds},
-                    {"samples_per_s", static_cast<double>(state.samples) / std::max(seconds, 1e-9)}, {"tokens_per_s", static_cast<double>(state.tokens) / std::max(seconds, 1e-9)},
-                    {"first_step_s", first_step_}, {"gflop_per_s", static_cast<double>(state.tokens) * flop / std::max(seconds, 1e-9) / 1e9},
-                    {"seconds_by_phase", {{"compute", compute_}, {"communication", communication_}, {"data", data_}, {"optimizer", optimizer_}}}}},
-      {"weights_sha256", weights_sha256(*inputs.model)}, {"versions", {{"fmtrain", "0.1.0"}, {"torch", TORCH_VERSION}}}};
+void RunOutputs::write_model(RunInputs& inputs, const TrainState& state) {
+  Json lineage = lineage_json(config_, inputs);
+  lineage["step"] = state.step;
+  write_model_dir(model_dir(), *inputs.model, inputs.labels, inputs.model_dir,
+                  Json{{"version", 1}, {"task", task_text(config_.model.task)}, {"pooling", pooling_text(config_.model.pooling)},
+                       {"labels", inputs.labels}, {"max_length", config_.data.max_length},
+                       {"tokenizer_sha256", inputs.tokenizer->sha256()}, {"lineage", lineage}});
 }
 
 void RunOutputs::report(RunInputs& inputs, const TrainState& state, const Json& after) {
+  const Json ranks = gather_ranks(comm_, options_.host, sums_);
+  const double products = gather_product_rate(comm_, *inputs.model, kProductRows, options_.device);
   if (!main()) return;
-  const Json report = report_json(inputs, state, after);
-  write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");
+  const Json report = run_report({config_, options_, inputs, state, before_, after, ranks, first_step_, products});
   const std::string text = report_text(report);
+  write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");
   write_file_atomic(posix_files(), dir_ + "/report.txt", text);
+  progress_->finish();
   say("\n" + text + "\nreport     " + dir_ + "/report.txt\nmodel      " + model_dir());
 }
 

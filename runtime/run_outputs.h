@@ -1,10 +1,15 @@
-// Everything a run writes and prints, by rank 0: resolved config, step and evaluation logs, progress, model, report.
+// Everything a run writes and prints: resolved config, step and evaluation logs, progress, model, report. Files and lines are
+// rank 0's; other ranks only speak when something is wrong.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime/data/plan.h"
 #include "runtime/engine/engine.h"
+#include "runtime/report/console.h"
+#include "runtime/report/progress.h"
+#include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"
 #include "runtime/train_state.h"
 #include "runtime/trainer.h"
@@ -18,33 +23,42 @@ struct StepTimes {
 
 class RunOutputs {
  public:
+  /// Collective. Makes the run directory with config.yaml; `options.resume` false empties it of an earlier run.
   RunOutputs(const Config& config, Communicator& comm, const RunOptions& options);
+  ~RunOutputs();
   std::string checkpoint_dir() const { return dir_ + "/checkpoints"; }
   std::string model_dir() const { return dir_ + "/model"; }
   bool has_model() const;
-  /// One paragraph about the run, and config.yaml.
+  /// One paragraph about the run.
   void describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps);
-  /// Logs go on after `state`: later lines are cut off.
-  void resumed(const TrainState& state);
-  void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times, int64_t total_steps);
+  /// Opens the logs. They go on after `state`: later lines are cut off.
+  void begin(const TrainState& state, int64_t total_steps);
+  void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);
   void warn(const std::string& text);
-  void evaluation(const TrainState& state, const std::string& split, const Json& result, bool best);
+  void evaluation(int64_t step, const std::string& split, const Json& result, const char* note);
+  /// The evaluation before the first step, kept for the report: {split: evaluation}. It took `seconds` of this start.
   bool has_before() const { return !before_.is_null(); }
-  void before(Json result);
+  void before(Json result, double seconds);
+  const Json& before() const { return before_; }
+  /// What the logs say is on disk: no checkpoint is ever ahead of them.
+  void sync();
   void write_model(RunInputs& inputs, const TrainState& state);
+  /// Collective. report.json, report.txt, report.html; `after` as before().
   void report(RunInputs& inputs, const TrainState& state, const Json& after);
 
  private:
   bool main() const { return comm_.rank() == 0; }
   void say(const std::string& text);
-  Json report_json(RunInputs& inputs, const TrainState& state, const Json& after) const;
   const Config& config_;
   Communicator& comm_;
   const RunOptions& options_;
   std::string dir_;
   Json before_;
-  double first_step_ = 0, last_line_ = 0, communication_ = 0, optimizer_ = 0, data_ = 0, compute_ = 0;
-  bool on_terminal_ = false;
+  std::shared_ptr<spdlog::logger> console_;
+  std::unique_ptr<ProgressLine> progress_;
+  std::unique_ptr<RunLog> log_;
+  double before_seconds_ = 0, first_step_ = 0;
+  StepRecord sums_;  ///< seconds of all steps of this start
 };
 
 }  // namespace fmtrain

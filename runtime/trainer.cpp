@@ -35,6 +35,7 @@ class Trainer {
   ExitCode run() {
     outputs_.describe(inputs_, groups_, plan_, total_steps_);
     resume();
+    outputs_.begin(state_, total_steps_);
     evaluate_before();
     const bool complete = train_steps();
     if (!complete) return ExitCode::kRequeue;
@@ -45,13 +46,17 @@ class Trainer {
  private:
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }
 
+  void enter(const char* phase) const {
+    if (options_.status) *options_.status = {phase, state_.step};
+  }
+
   void resume() {
+    enter("load");
     if (!options_.resume) return;
     const auto loaded = checkpoints_.load_newest(engine_->targets(), fingerprint());
     if (!loaded) return;
     engine_->load_state(loaded->at("engine"));
     state_ = TrainState::from_json(loaded->at("trainer"));
-    outputs_.resumed(state_);
   }
 
   /// What must be equal for a checkpoint to be continued by this run.
@@ -61,11 +66,17 @@ class Trainer {
   }
 
   void evaluate_before() {
-    if (outputs_.has_before()) return;
-    outputs_.before(evaluate_splits());
+    const double start = now();
+    if (!outputs_.has_before()) {
+      Json result = evaluate_splits();
+      outputs_.before(std::move(result), now() - start);
+    }
+    if (state_.step > 0) return;
+    for (const auto& [split, result] : outputs_.before().items()) outputs_.evaluation(0, split, result, "  (before)");
   }
 
   Json evaluate_splits() {
+    enter("evaluate");
     Json result = Json::object();
     if (inputs_.validation) result["validation"] = evaluate(*inputs_.model, *inputs_.validation, comm_, config_.report.bootstrap);
     if (inputs_.test) result["test"] = evaluate(*inputs_.model, *inputs_.test, comm_, config_.report.bootstrap);
@@ -103,6 +114,7 @@ class Trainer {
   }
 
   StepResult one_step(Loader& loader) {
+    enter("train");
     const double start = now(), waited = loader.waited();
     const Step step = plan_.step(state_.step);
     const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);
@@ -120,7 +132,7 @@ class Trainer {
     state_.samples += step.samples;
     state_.tokens += step.tokens;
     state_.seconds += now() - start;
-    outputs_.step(state_, step, result, lr, {now() - start, computed - start - (loader.waited() - waited), loader.waited() - waited}, total_steps_);
+    outputs_.step(state_, step, result, lr, {now() - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
     boundary();
     return result;
   }
@@ -146,12 +158,13 @@ class Trainer {
   }
 
   void evaluate_now() {
+    enter("evaluate");
     bool best = !inputs_.validation;
     if (inputs_.validation) {
       const Json result = evaluate(*inputs_.model, *inputs_.validation, comm_, 0);
       const double value = metric_value(result, config_.evaluate.metric);
       best = state_.record(value, larger_is_better(config_.evaluate.metric), config_.evaluate);
-      outputs_.evaluation(state_, "validation", result, best);
+      outputs_.evaluation(state_.step, "validation", result, best ? "  (best)" : "");
     }
     if (best && (inputs_.validation || done())) save_model();
   }
@@ -162,6 +175,8 @@ class Trainer {
   }
 
   void save() {
+    enter("checkpoint");
+    outputs_.sync();
     Json small{{"engine", engine_->state().small}, {"trainer", state_.to_json()}};
     std::string why;
     if (checkpoints_.save(state_.step, engine_->state(), small, fingerprint(), state_.best_step, &why)) {
@@ -177,7 +192,9 @@ class Trainer {
     if (!outputs_.has_model()) save_model();
     load_weights(*inputs_.model, outputs_.model_dir());
     inputs_.model->parameters_changed();
-    outputs_.report(inputs_, state_, evaluate_splits());
+    const Json after = evaluate_splits();
+    enter("report");
+    outputs_.report(inputs_, state_, after);
   }
 
   const Config& config_;
@@ -196,6 +213,9 @@ class Trainer {
 
 }  // namespace
 
-ExitCode train(const Config& config, Communicator& comm, const RunOptions& options) { return Trainer(config, comm, options).run(); }
+ExitCode train(const Config& config, Communicator& comm, const RunOptions& options) {
+  if (options.status) *options.status = {"load", 0};
+  return Trainer(config, comm, options).run();
+}
 
 }  // namespace fmtrain

@@ -7,14 +7,24 @@
 #include "comm/communicator.h"
 #include "runtime/config/config.h"
 #include "runtime/errors.h"
+#include "runtime/json.h"
 
 namespace fmtrain {
+
+/// What a rank is doing, for the record of a failure.
+struct RunStatus {
+  const char* phase = "init";             ///< init, load, evaluate, train, checkpoint, report
+  int64_t step = 0;
+};
 
 struct RunOptions {
   bool resume = true;                     ///< continue from the newest checkpoint in the run directory
   std::function<bool()> stop_requested;   ///< asked once a step: a signal arrived, or the time limit is near
   std::string device = "cpu";             ///< where the model lives: "cpu" or "cuda:N"
+  std::string host = "localhost";         ///< this rank's
   int hosts = 1, threads = 1;             ///< for the report
+  Json versions = Json::object();         ///< of this program and its libraries, for the report
+  RunStatus* status = nullptr;            ///< kept up to date when given
   double started = 0;                     ///< steady-clock seconds when the program started, for first_step_s
 };
 

@@ -46,6 +46,12 @@ hid_t unlocked_access() {
 
 }  // namespace
 
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(release);
+}
+
 H5Writer::H5Writer(const std::string& path) : path_(path) {
   quiet_library();
   const Handle access(unlocked_access(), H5Pclose);

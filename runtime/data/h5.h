@@ -7,6 +7,9 @@
 
 namespace fmtrain {
 
+/// "1.10.8": the library that is loaded.
+std::string hdf5_version();
+
 /// Writes a new file; data sets are chunked and carry fletcher32 checksums. Throws StorageError.
 class H5Writer {
  public:

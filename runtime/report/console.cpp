@@ -34,4 +34,7 @@ std::shared_ptr<spdlog::logger> make_console(int rank, const std::string& host, 
   return logger;
 }
 
+void say_info(spdlog::logger& console, const std::string& text) { console.info(text); }
+void say_warning(spdlog::logger& console, const std::string& text) { console.warn(text); }
+
 }  // namespace fmtrain

@@ -16,4 +16,8 @@ namespace fmtrain {
 /// terminal's current line, where a progress bar may stand. `out` must outlive the logger.
 std::shared_ptr<spdlog::logger> make_console(int rank, const std::string& host, bool over_bar, std::ostream& out);
 
+/// The same for units that see LibTorch's headers, which bring an fmt of their own that does not fit spdlog's.
+void say_info(spdlog::logger& console, const std::string& text);
+void say_warning(spdlog::logger& console, const std::string& text);
+
 }  // namespace fmtrain

@@ -1,0 +1,32 @@
+#include "launch/versions.h"
+
+#include <torch/version.h>
+
+#include "comm/mpi_session.h"
+#include "runtime/data/h5.h"
+
+namespace fmtrain {
+namespace {
+
+std::string processor() {
+#if defined(__x86_64__)
+  const std::pair<bool, const char*> features[] = {{__builtin_cpu_supports("avx2") > 0, "avx2"},
+                                                   {__builtin_cpu_supports("avx512f") > 0, "avx512f"},
+                                                   {__builtin_cpu_supports("avx512bf16") > 0, "avx512_bf16"}};
+  std::string text = "x86-64";
+  for (const auto& [present, name] : features)
+    if (present) text += std::string(" ") + name;
+  return text;
+#else
+  return "other";
+#endif
+}
+
+}  // namespace
+
+Json program_versions() {
+  return {{"fmtrain", FMTRAIN_VERSION}, {"torch", TORCH_VERSION}, {"mpi", mpi_version()}, {"hdf5", hdf5_version()},
+          {"compiler", __VERSION__}, {"processor", processor()}};
+}
+
+}  // namespace fmtrain

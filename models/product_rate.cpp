@@ -1,0 +1,32 @@
+#include "models/product_rate.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace fmtrain {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+double product_rate(const ModelConfig& config, int64_t rows, at::Device device, double seconds) {
+  const at::NoGradGuard no_grad;
+  const auto type = config.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat;
+  const int64_t d = config.hidden_size;
+  const auto x = at::ones({rows, d}, at::device(device).dtype(type)), w = at::ones({4 * d, d}, x.options());
+  std::vector<double> times;
+  const double end = now() + seconds;
+  do {
+    const double start = now();
+    at::linear(x, w)[0][0].item<float>();  // reading a value waits for the device
+    times.push_back(now() - start);
+  } while (now() < end || times.size() < 3);
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return 2e-9 * static_cast<double>(rows * d * 4 * d) / *middle;
+}
+
+}  // namespace fmtrain
