@@ -62,7 +62,7 @@ class BertTokenizer final : public Tokenizer {
 
   static void check_utf8(std::string_view text) {
     size_t bad = 0;
-    if (!valid_utf8(text, &bad)) throw DataError("byte " + std::to_string(bad) + ": invalid UTF-8");
+    if (!valid_utf8(text, &bad)) throw DataError("byte " + std::to_string(bad) + ": invalid UTF-8 or NUL");
   }
 
   static void add(Encoding& e, int32_t id, int32_t begin, int32_t end, int32_t word) {

@@ -18,7 +18,7 @@ struct Encoding {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  /// One text, with [CLS] and [SEP]. `text` must be valid UTF-8: throws DataError "byte N: invalid UTF-8" otherwise.
+  /// One text, with [CLS] and [SEP]. `text` must be valid UTF-8 without NUL, else DataError "byte N: invalid UTF-8 or NUL".
   virtual Encoding encode(std::string_view text) const = 0;
   /// A sentence split into words (as is_split_into_words=True); offsets are within each word. A word may yield no id at all.
   virtual Encoding encode_words(const std::vector<std::string>& words) const = 0;

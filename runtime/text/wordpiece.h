@@ -8,7 +8,6 @@
 
 namespace fmtrain {
 
-
 class WordPiece {
  public:
   /// tokens[id]; ids without a token are empty strings. Throws std::runtime_error when `unknown` is not a token.
