@@ -12,11 +12,9 @@ Json as_json(const std::string& yaml) {
 
 Json any_of(Json first, Json second) { return {{"anyOf", Json::array({std::move(first), std::move(second)})}}; }
 
-Json bounded(const Key& key, const char* type) {
-  const auto bound = [&](double x) { return key.kind == Kind::kNumber ? Json(x) : Json(static_cast<int64_t>(x)); };
-  Json s{{"type", type}, {"minimum", bound(key.low)}};
-  if (key.high < 9e15) s["maximum"] = bound(key.high);
-  return s;
+Json bounded(const Key& key, const std::string& type) {
+  const auto bound = [&](double x) { return type == "number" ? Json(x) : Json(static_cast<int64_t>(x)); };
+  return {{"type", type}, {"minimum", bound(key.low)}, {"maximum", bound(key.high)}};
 }
 
 Json freeze_forms(const Key& key) {
