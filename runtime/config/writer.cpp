@@ -87,8 +87,8 @@ std::string reference_yaml() {
 std::string config_table() {
   std::string out = "| key | default | allowed | meaning |\n|---|---|---|---|\n";
   for (const auto& key : config_keys())
-    out += "| `" + key.path + "` | " + (key.example.empty() ? "`" + shown_default(key) + "`" : "required") + " | " + key.unit +
-           " | " + choices(key, ", ") + " | " + key.meaning + " |\n";
+    out += "| `" + key.path + "` | " + (key.example.empty() ? "`" + shown_default(key) + "`" : "required") + " | " +
+           choices(key, ", ") + " | " + key.meaning + " |\n";
   return out;
 }
 
