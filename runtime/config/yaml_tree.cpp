@@ -106,6 +106,15 @@ Place place_of_byte(const std::string& text, const std::string& source, size_t a
   return {source, static_cast<int>(lines) + 1, static_cast<int>(at - start) + 1};
 }
 
+/// The place of a tab among the blanks that begin `line`; without a line in it when there is none. yaml-cpp speaks of
+/// illegal map values then.
+Place tab_before(const std::string& text, const std::string& source, int line) {
+  size_t start = 0;
+  for (int n = 1; n < line; ++n) start = std::min(text.find('\n', start), text.size() - 1) + 1;
+  const auto tab = text.find_first_not_of(' ', start);
+  return tab == std::string::npos || text[tab] != '\t' ? Place{source} : place_of_byte(text, source, tab);
+}
+
 /// A message of yaml-cpp, which may hold characters of the file.
 std::string harmless(const std::string& message) {
   const auto text = quoted(message);
@@ -133,7 +142,9 @@ std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& s
     }
     return builder.take();
   } catch (const YAML::Exception& error) {
-    faults.add(builder.place(error.mark), path, "not valid YAML: " + harmless(error.msg));
+    const Place place = builder.place(error.mark), tab = tab_before(text, source, place.line);
+    if (tab.line > 0) faults.add(tab, path, "tabs cannot indent YAML; use spaces");
+    else faults.add(place, path, "not valid YAML: " + harmless(error.msg));
   } catch (const Stop&) {
   }
   return std::nullopt;
