@@ -25,8 +25,9 @@ void Faults::raise() const {
   const auto order = [](const Fault& f) { return std::make_tuple(f.place.line == 0, f.place.line, f.place.column); };
   std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
   std::string all;
-  for (size_t i = 0; i < std::min(sorted.size(), kMaxLines); ++i) all += (i == 0 ? "" : "\n") + sorted[i].line;
-  if (sorted.size() > kMaxLines) all += "\n... and " + std::to_string(sorted.size() - kMaxLines) + " more";
+  const size_t shown = sorted.size() > kMaxLines ? kMaxLines - 1 : sorted.size();
+  for (size_t i = 0; i < shown; ++i) all += (i == 0 ? "" : "\n") + sorted[i].line;
+  if (sorted.size() > shown) all += "\n... and " + std::to_string(sorted.size() - shown) + " more";
   throw ConfigError(all);
 }
 
