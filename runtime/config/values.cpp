@@ -4,7 +4,6 @@
 #include <cctype>
 #include <cmath>
 #include <set>
-#include <utility>
 
 #include "runtime/config/scalars.h"
 #include "runtime/errors.h"
@@ -18,22 +17,26 @@ constexpr const char* kFreezeForms = "must be none, backbone, {embeddings: true,
 /// What is wrong with a value; empty: nothing.
 using Wrong = std::string;
 
-/// Levenshtein distance.
+/// Letters added, dropped, replaced, or swapped with their neighbour (optimal string alignment): one slip of a finger is 1.
 size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 1; j <= b.size(); ++j)
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
-  }
-  return row.back();
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i)
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
+      }
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+    }
+  return d[a.size()][b.size()];
 }
 
 Wrong check_range(const Key& key, double value, const std::string& text) {
   if (value >= key.low && value <= key.high) return "";
   if (key.low == key.high) return "must be " + yaml_number(key.low) + ", not " + text;
   const bool open = key.high >= 9e15;
+  if (open && value > key.high) return "must be at most " + yaml_number(key.high) + ", not " + text;
   return (open ? "must be at least " + yaml_number(key.low)
                : "must be between " + yaml_number(key.low) + " and " + yaml_number(key.high)) +
          ", not " + text;
@@ -97,12 +100,20 @@ Wrong read_word(const Key& key, const YamlNode& node, Value& value) {
          suggestion(node.text, key.words);
 }
 
+/// A control character of ASCII or of U+0080 to U+009F, in UTF-8.
+bool holds_control(const std::string& text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f || (c == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0)) return true;
+  }
+  return false;
+}
+
 Wrong read_text(const YamlNode& node, std::string& value) {
   if (node.type != Type::kScalar) return "must be text, not " + described(node);
   if (node.text.empty()) return "must not be empty";
   if (!node.quoted && looks_typed(node.text)) return "must be text; put quotes around " + quoted(node.text);
-  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  if (std::any_of(node.text.begin(), node.text.end(), control)) return "holds a control character: " + quoted(node.text);
+  if (holds_control(node.text)) return "holds a control character: " + quoted(node.text);
   value = node.text;
   return "";
 }
@@ -147,13 +158,14 @@ bool read_freeze_map(const Key& key, const YamlNode& node, FinetuneSection& free
   std::set<std::string> seen;
   for (size_t i = 0; i < node.items.size(); ++i) {
     const std::string name = node.keys[i].text;
+    Place place = node.keys[i].place;
     Wrong wrong;
-    if (!seen.insert(name).second) wrong = "is written twice";
-    else if (name == "embeddings") wrong = read_boolean(node.items[i], freeze.freeze_embeddings);
-    else if (name == "layers") wrong = read_integer(layers, node.items[i], freeze.freeze_layers);
+    if (node.keys[i].type != Type::kScalar) wrong = "must be a name, not " + described(node.keys[i]);
+    else if (!seen.insert(name).second) wrong = "is written twice";
+    else if (name == "embeddings") wrong = read_boolean(node.items[i], freeze.freeze_embeddings), place = node.items[i].place;
+    else if (name == "layers") wrong = read_integer(layers, node.items[i], freeze.freeze_layers), place = node.items[i].place;
     else wrong = "unknown key" + suggestion(name, {"embeddings", "layers"});
-    const bool known = name == "embeddings" || name == "layers";
-    if (!wrong.empty()) faults.add(known ? node.items[i].place : node.keys[i].place, key.path + "." + shown(name), wrong);
+    if (!wrong.empty()) faults.add(place, key.path + "." + shown(name), wrong);
     good = good && wrong.empty();
   }
   return good;
