@@ -89,6 +89,7 @@ class Trainer {
     Loader loader(*inputs_.train, [this, at = next_read, leaf = size_t{0}, ids = std::vector<std::vector<int64_t>>{}]() mutable {
       return next_leaf(at, leaf, ids);
     });
+    mark_ = now();
     while (!done()) {
       const StepResult result = one_step(loader);
       if (result.stop && !done()) return save(), false;
@@ -115,7 +116,7 @@ class Trainer {
 
   StepResult one_step(Loader& loader) {
     enter("train");
-    const double start = now(), waited = loader.waited();
+    const double start = mark_, waited = loader.waited();
     const Step step = plan_.step(state_.step);
     const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);
     const auto present = static_cast<int64_t>(leaves_of_this_rank(step).size());
@@ -131,9 +132,10 @@ class Trainer {
     ++state_.step;
     state_.samples += step.samples;
     state_.tokens += step.tokens;
-    state_.seconds += now() - start;
-    outputs_.step(state_, step, result, lr, {now() - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
-    boundary();
+    mark_ = now();
+    state_.seconds += mark_ - start;
+    outputs_.step(state_, step, result, lr, {mark_ - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
+    if (boundary()) mark_ = now();
     return result;
   }
 
@@ -151,10 +153,13 @@ class Trainer {
     return state_.step % interval == 0 || state_.step == total_steps_;
   }
 
-  /// What happens between two steps: evaluation, then a checkpoint that knows its result.
-  void boundary() {
-    if (at(config_.evaluate.every)) evaluate_now();
-    if (at(config_.checkpoint.every) || done()) save();
+  /// What happens between two steps: evaluation, then a checkpoint that knows its result. False: nothing was due.
+  bool boundary() {
+    const bool evaluates = at(config_.evaluate.every);
+    if (evaluates) evaluate_now();
+    const bool saves = at(config_.checkpoint.every) || done();
+    if (saves) save();
+    return evaluates || saves;
   }
 
   void evaluate_now() {
@@ -209,6 +214,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   TrainState state_;
   int failed_saves_ = 0;
+  double mark_ = 0;  ///< when the last step ended: a step's time is that to its own end, so logging counts
 };
 
 }  // namespace
