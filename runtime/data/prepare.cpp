@@ -59,9 +59,9 @@ class Builder {
   DatasetFile data;
 
  private:
-  int32_t id_of(const RawText& text, size_t word, const std::string& label) const {
+  int32_t id_of(int64_t line, const std::string& label) const {
     const auto found = ids_.find(label);
-    if (found == ids_.end()) fail_at(file_, text.line + static_cast<int64_t>(word), "label " + quoted(label) + " is not one of the " + std::to_string(ids_.size()) + " labels of the training set");
+    if (found == ids_.end()) fail_at(file_, line, "label " + quoted(label) + " is not one of the " + std::to_string(ids_.size()) + " labels of the training set");
     return found->second;
   }
 
@@ -79,7 +79,7 @@ class Builder {
       ids.back() = tokenizer_.sep_id();
       ++data.info.truncated_texts;
     }
-    data.labels.push_back(id_of(text, 0, text.label));
+    data.labels.push_back(id_of(text.line, text.label));
     close_sample(ids);
   }
 
@@ -96,7 +96,7 @@ class Builder {
     for (size_t i = 0; i < encoding.ids.size(); ++i)
       if (encoding.words[i] >= 0) words.tokens[static_cast<size_t>(encoding.words[i])].push_back(encoding.ids[i]);
     for (size_t w = 0; w < text.tags.size(); ++w) {
-      words.gold.push_back(id_of(text, w, text.tags[w]));
+      words.gold.push_back(id_of(text.lines[w], text.tags[w]));
       words.inside.push_back(text.tags[w][0] == 'I');
     }
     return words;

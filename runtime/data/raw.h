@@ -10,17 +10,19 @@ namespace fmtrain {
 
 /// One text with its gold labels: words and IOB2 tags for tagging, else text and label.
 struct RawText {
-  int64_t line = 0;  ///< where it starts, from 1
+  int64_t line = 0;  ///< where it starts, from 1 (CLINC150: its number in its list)
   std::vector<std::string> words, tags;
+  std::vector<int64_t> lines;  ///< of each word
   std::string text, label;
 };
 
 /// CoNLL columns separated by tabs or blanks, a blank line between sentences. CRLF, a byte order mark and -DOCSTART- lines are
-/// accepted; a line that starts with '#' and has not the file's number of columns is a comment. Tags in IOB1, IOB2 or BIOES
+/// accepted. The first row that does not start with '#' sets the number of columns; a line that starts with '#' and has another
+/// number is a comment. A word may be empty. Tags in IOB1, IOB2 or BIOES
 /// are recognised and converted to IOB2; *scheme says which.
 std::vector<RawText> read_conll(const std::string& file, const std::string& content, const Columns& columns, std::string* scheme);
 
-/// RFC 4180 table with a header line; fields may be quoted and hold line breaks.
+/// RFC 4180 table with a header line; fields may be quoted and hold line breaks. Blank lines are left out.
 std::vector<RawText> read_table(const std::string& file, const std::string& content, const Columns& columns, char separator);
 
 /// One JSON object a line.

@@ -69,33 +69,50 @@ void to_iob2(std::vector<std::string>& tags) {
   tags = std::move(converted);
 }
 
+bool is_boundary(std::string_view line) { return is_blank(line) || line.starts_with("-DOCSTART-"); }
+
+/// Columns of a file: how many, and what divides them. As the first row has it that cannot be a comment; where all rows start with
+/// '#', as the first one of two columns.
+struct Shape {
+  size_t width = 0;
+  bool tabs = false;
+  explicit Shape(std::string_view content) {
+    for (const bool hashes : {false, true})
+      for (Lines lines(content); width == 0 && lines.next();) {
+        const auto line = lines.text();
+        if (is_boundary(line) || (line[0] == '#' && !hashes)) continue;
+        tabs = line.find('\t') != std::string_view::npos;
+        const size_t columns = split_columns(line, tabs).size();
+        if (!hashes || columns == 2) width = columns;
+      }
+  }
+};
+
 }  // namespace
 
 std::vector<RawText> read_conll(const std::string& file, const std::string& content, const Columns& columns, std::string* scheme) {
   std::vector<RawText> texts;
-  bool open = false, tabs = false;
-  size_t width = 0;
+  bool open = false;
+  const Shape shape(content);
   for (Lines lines(content); lines.next();) {
     const auto line = lines.text();
     if (line.size() > kMaxLine) fail_at(file, lines.number(), "longer than 16 MiB");
-    if (is_blank(line) || line.substr(0, 10) == "-DOCSTART-") {
+    if (is_boundary(line)) {
       open = false;
       continue;
     }
-    if (width == 0 && line[0] != '#') tabs = line.find('\t') != std::string_view::npos;
-    const auto row = split_columns(line, tabs || (width == 0 && line.find('\t') != std::string_view::npos));
-    if (line[0] == '#' && (width == 0 ? row.size() != 2 : row.size() != width)) continue;  // a comment; a hashtag has its tag
-    if (width == 0) {
-      width = row.size();
-      tabs = line.find('\t') != std::string_view::npos;
+    const auto row = split_columns(line, shape.tabs);
+    if (row.size() != shape.width) {
+      if (line[0] == '#') continue;
+      fail_at(file, lines.number(), "expected " + std::to_string(shape.width) + " columns, found " + std::to_string(row.size()));
     }
-    if (row.size() != width) fail_at(file, lines.number(), "expected " + std::to_string(width) + " columns, found " + std::to_string(row.size()));
     if (!open) texts.emplace_back().line = lines.number();
     open = true;
-    const auto& tag = row[column_at(file, lines.number(), columns.tag, width)];
+    const auto& tag = row[column_at(file, lines.number(), columns.tag, shape.width)];
     check_tag(file, lines.number(), tag);
-    texts.back().words.push_back(row[column_at(file, lines.number(), columns.word, width)]);
+    texts.back().words.push_back(row[column_at(file, lines.number(), columns.word, shape.width)]);
     texts.back().tags.push_back(tag);
+    texts.back().lines.push_back(lines.number());
   }
   SchemeEvidence evidence;
   for (auto& text : texts) {

@@ -37,7 +37,7 @@ class Table {
   bool field(std::string& out) {
     if (at_ < rest_.size() && rest_[at_] == '"') quoted_field(out);
     while (at_ < rest_.size() && rest_[at_] != separator_ && rest_[at_] != '\n') {
-      if (rest_[at_] != '\r' || at_ + 1 >= rest_.size() || rest_[at_ + 1] != '\n') out += rest_[at_];
+      if (!at_line_end()) out += rest_[at_];
       if (out.size() > kMaxLine) fail_at(file_, record_line_, "a field longer than 16 MiB");
       ++at_;
     }
@@ -47,12 +47,18 @@ class Table {
     return more;
   }
 
+  /// At the end of the file, or at LF or CRLF (a last CR counts as one).
+  bool at_line_end() const {
+    const auto rest = rest_.substr(at_);
+    return rest.empty() || rest == "\r" || rest[0] == '\n' || rest.starts_with("\r\n");
+  }
+
   void quoted_field(std::string& out) {
     const int64_t opened = line_;
     for (++at_; at_ < rest_.size(); ++at_) {
       if (rest_[at_] == '"' && (at_ + 1 >= rest_.size() || rest_[at_ + 1] != '"')) {
         ++at_;
-        const bool ends = at_ >= rest_.size() || rest_[at_] == separator_ || rest_[at_] == '\n' || rest_[at_] == '\r';
+        const bool ends = at_line_end() || rest_[at_] == separator_;
         if (!ends) fail_at(file_, line_, "text after a closing quote");
         return;
       }
@@ -73,6 +79,7 @@ class Table {
 
 size_t find_column(const std::string& file, const std::vector<std::string>& header, const std::string& name, const char* key) {
   const auto found = std::find(header.begin(), header.end(), name);
+  if (std::count(header.begin(), header.end(), name) > 1) fail_at(file, 1, "two columns are named " + quoted(name));
   if (found != header.end()) return static_cast<size_t>(found - header.begin());
   std::string names;
   for (size_t i = 0; i < header.size() && i < 8; ++i) names += (i ? ", " : "") + quoted(header[i]);
@@ -161,7 +168,7 @@ std::vector<RawText> read_clinc150(const std::string& file, const std::string& c
   for (const auto& pair : all.at(split)) {
     ++entry;
     if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string())
-      throw DataError(file + ": " + split + ", entry " + std::to_string(entry) + ": expected [text, intent]");
+      fail_at(file, entry, "entry " + std::to_string(entry) + " of " + quoted(split) + " is not [text, intent]");
     texts.push_back(labelled(file, entry, pair[0].get<std::string>(), pair[1].get<std::string>()));
   }
   return texts;
