@@ -23,7 +23,8 @@ struct DatasetFile {
   int64_t samples() const { return static_cast<int64_t>(texts.size()); }
 };
 
-/// Temporary beside `path`, fsync, rename. Throws StorageError and leaves nothing behind.
+/// Temporary beside `path` (exclusive, mode 0600), fsync, rename, fsync of the directory. The same data give the same bytes. Throws
+/// StorageError and leaves nothing behind.
 void write_dataset_file(const DatasetFile& data, const std::string& path);
 /// Throws DataError "file: what" unless everything fits together.
 DatasetFile read_dataset_file(const std::string& path);

@@ -1,7 +1,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
+#include <random>
+#include <set>
 
 #include "runtime/data/dataset_file.h"
 #include "runtime/data/h5.h"
@@ -21,6 +24,24 @@ std::string description(const DatasetFile& data) {
               {"truncated_texts", i.truncated_texts}, {"lost_words", i.lost_words}, {"options", data.options}}.dump();
 }
 
+int64_t count_in(const Json& json, const char* name) {
+  const auto& value = json.at(name);
+  if (!value.is_number_integer() || value.get<int64_t>() < 0) throw std::runtime_error(std::string(name) + " is not a count");
+  return value.get<int64_t>();
+}
+
+/// As prepare numbers them: for tagging "O", then "B-X", "I-X" of each type.
+void check_labels(const DatasetInfo& info) {
+  const auto& labels = info.labels;
+  if (labels.empty() || labels.size() > 100'000) throw std::runtime_error(std::to_string(labels.size()) + " labels");
+  if (std::set<std::string>(labels.begin(), labels.end()).size() != labels.size()) throw std::runtime_error("a label occurs twice");
+  if (info.task == Task::kSequenceClassification) return;
+  bool pairs = labels[0] == "O" && labels.size() % 2 == 1;
+  for (size_t i = 1; pairs && i < labels.size(); i += 2)
+    pairs = labels[i].size() > 2 && labels[i].starts_with("B-") && labels[i + 1] == "I-" + labels[i].substr(2);
+  if (!pairs) throw std::runtime_error("the labels are not O, then B- and I- of each type");
+}
+
 DatasetInfo parse_description(const std::string& file, const std::vector<uint8_t>& bytes) {
   try {
     const Json json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, {64u << 20, 8});
@@ -33,11 +54,11 @@ DatasetInfo parse_description(const std::string& file, const std::vector<uint8_t
     json.at("labels").get_to(info.labels);
     json.at("tokenizer_sha256").get_to(info.tokenizer_sha256);
     json.at("source_sha256").get_to(info.source_sha256);
-    json.at("max_length").get_to(info.max_length);
-    json.at("texts").get_to(info.texts);
-    json.at("truncated_texts").get_to(info.truncated_texts);
-    json.at("lost_words").get_to(info.lost_words);
-    if (info.labels.empty() || info.labels.size() > 100'000) throw std::runtime_error(std::to_string(info.labels.size()) + " labels");
+    info.max_length = count_in(json, "max_length");
+    info.texts = count_in(json, "texts");
+    info.truncated_texts = count_in(json, "truncated_texts");
+    info.lost_words = count_in(json, "lost_words");
+    check_labels(info);
     return info;
   } catch (const std::exception& error) {
     throw DataError(file + ": data set description: " + error.what());
@@ -51,6 +72,7 @@ class Checker {
   void run() const {
     const auto samples = static_cast<size_t>(data_.samples());
     offsets("offsets", data_.offsets, samples, data_.tokens.size(), 1);
+    lengths();
     texts();
     if (data_.info.task == Task::kSequenceClassification) {
       if (data_.labels.size() != samples) fail("labels has another length than texts");
@@ -68,6 +90,10 @@ class Checker {
     if (o.size() != samples + 1 || o.front() != 0 || o.back() != static_cast<int64_t>(end)) fail(std::string(name) + " does not span the data");
     for (size_t s = 0; s < samples; ++s)
       if (o[s + 1] - o[s] < least) fail(std::string(name) + "[" + std::to_string(s + 1) + "] is out of order");
+  }
+  void lengths() const {
+    for (size_t s = 0; s + 1 < data_.offsets.size(); ++s)
+      if (data_.offsets[s + 1] - data_.offsets[s] > data_.info.max_length) fail("sample " + std::to_string(s) + " is longer than max_length");
   }
   void texts() const {
     int32_t before = -1;
@@ -119,16 +145,24 @@ int fsync_path(const std::string& path) {
   return error ? error : closed;
 }
 
+/// Not the process number alone: machines that share a file system may have the same ones.
+std::string temporary_beside(const std::string& path) {
+  std::random_device random;
+  return path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(random());
+}
+
 }  // namespace
 
 void write_dataset_file(const DatasetFile& data, const std::string& path) {
-  const std::string temporary = path + ".tmp-" + std::to_string(::getpid());
-  ::unlink(temporary.c_str());
+  const std::string temporary = temporary_beside(path), folder = std::filesystem::path(path).parent_path().string();
   try {
     write_arrays(data, temporary);
-    if (fsync_path(temporary) != 0 || posix_files().rename(temporary, path) != 0) throw StorageError(path + ": cannot write");
+    int error = fsync_path(temporary);
+    if (!error) error = posix_files().rename(temporary, path);
+    if (!error) error = posix_files().sync_dir(folder.empty() ? "." : folder);
+    if (error) throw StorageError(path + ": cannot write: " + std::strerror(error));
   } catch (...) {
-    ::unlink(temporary.c_str());
+    posix_files().unlink(temporary);
     throw;
   }
 }

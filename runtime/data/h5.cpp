@@ -2,13 +2,18 @@
 
 #include <hdf5.h>
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
 #include <filesystem>
 
 #include "runtime/errors.h"
+#include "runtime/file_ops.h"
 
 namespace fmtrain {
 namespace {
 
+static_assert(std::endian::native == std::endian::little, "files are little-endian, and memory is written as it is");
 constexpr hsize_t kChunk = 64 * 1024;
 
 /// Closes an HDF5 handle of any kind.
@@ -54,8 +59,11 @@ std::string hdf5_version() {
 
 H5Writer::H5Writer(const std::string& path) : path_(path) {
   quiet_library();
+  int fd = -1;  // HDF5 would create it with the mode of the umask, and through a link
+  if (const int error = posix_files().create_exclusive(path, &fd)) throw StorageError(path + ": cannot create: " + std::strerror(error));
+  posix_files().close(fd);
   const Handle access(unlocked_access(), H5Pclose);
-  file_ = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access);
+  file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
   if (file_ < 0) throw StorageError(path + ": cannot create");
 }
 
@@ -72,6 +80,7 @@ void H5Writer::close() {
 void H5Writer::write(const char* name, const void* values, size_t count, int64_t type) {
   const hsize_t dims = count, chunk = std::max<hsize_t>(1, std::min<hsize_t>(count, kChunk));
   const Handle space(H5Screate_simple(1, &dims, nullptr), H5Sclose), create(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(create, false);  // the same data give the same bytes
   if (count > 0) {
     H5Pset_chunk(create, 1, &chunk);
     H5Pset_fletcher32(create);
@@ -81,9 +90,9 @@ void H5Writer::write(const char* name, const void* values, size_t count, int64_t
     throw StorageError(path_ + ": cannot write " + name + " (is the disk full?)");
 }
 
-void H5Writer::write(const char* name, std::span<const int32_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_INT32); }
-void H5Writer::write(const char* name, std::span<const int64_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_INT64); }
-void H5Writer::write(const char* name, std::span<const uint8_t> values) { write(name, values.data(), values.size(), H5T_NATIVE_UINT8); }
+void H5Writer::write(const char* name, std::span<const int32_t> values) { write(name, values.data(), values.size(), H5T_STD_I32LE); }
+void H5Writer::write(const char* name, std::span<const int64_t> values) { write(name, values.data(), values.size(), H5T_STD_I64LE); }
+void H5Writer::write(const char* name, std::span<const uint8_t> values) { write(name, values.data(), values.size(), H5T_STD_U8LE); }
 
 H5Reader::H5Reader(const std::string& path) : path_(path) {
   quiet_library();
@@ -102,17 +111,20 @@ H5Reader::~H5Reader() {
 void H5Reader::fail(const char* name, const std::string& what) const { throw DataError(path_ + ": data set " + name + ": " + what); }
 
 template <class T>
-std::vector<T> H5Reader::read(const char* name, int64_t type, bool is_signed) {
+std::vector<T> H5Reader::read(const char* name, int64_t type) {
   H5L_info_t link;
   if (H5Lget_info(file_, name, &link, H5P_DEFAULT) < 0) fail(name, "missing");
   if (link.type != H5L_TYPE_HARD) fail(name, "is a link, not a data set");
   const Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
   if (set < 0) fail(name, "cannot be opened");
   const Handle create(H5Dget_create_plist(set), H5Pclose), space(H5Dget_space(set), H5Sclose), stored(H5Dget_type(set), H5Tclose);
-  if (H5Tget_class(stored) != H5T_INTEGER || H5Tget_size(stored) != sizeof(T) || (H5Tget_sign(stored) == H5T_SGN_2) != is_signed)
-    fail(name, "holds another type than " + std::string(is_signed ? "int" : "uint") + std::to_string(8 * sizeof(T)));
+  if (H5Tequal(stored, type) <= 0)
+    fail(name, "holds another type than little-endian " + std::string(std::is_signed_v<T> ? "int" : "uint") + std::to_string(8 * sizeof(T)));
   const auto layout = H5Pget_layout(create);
   if ((layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED) || H5Pget_external_count(create) > 0) fail(name, "has a storage layout that is not accepted");
+  hsize_t chunk = 0;  // the library takes memory for a whole chunk, and a chunk is whole in the file
+  if (layout == H5D_CHUNKED && (H5Pget_chunk(create, 1, &chunk) != 1 || chunk > static_cast<hsize_t>(file_bytes_) / sizeof(T)))
+    fail(name, "has chunks larger than the file");
   for (int i = 0; i < H5Pget_nfilters(create); ++i) {
     unsigned flags = 0;
     size_t parameters = 0;
@@ -127,8 +139,8 @@ std::vector<T> H5Reader::read(const char* name, int64_t type, bool is_signed) {
   return values;
 }
 
-std::vector<int32_t> H5Reader::read_int32(const char* name) { return read<int32_t>(name, H5T_NATIVE_INT32, true); }
-std::vector<int64_t> H5Reader::read_int64(const char* name) { return read<int64_t>(name, H5T_NATIVE_INT64, true); }
-std::vector<uint8_t> H5Reader::read_bytes(const char* name) { return read<uint8_t>(name, H5T_NATIVE_UINT8, false); }
+std::vector<int32_t> H5Reader::read_int32(const char* name) { return read<int32_t>(name, H5T_STD_I32LE); }
+std::vector<int64_t> H5Reader::read_int64(const char* name) { return read<int64_t>(name, H5T_STD_I64LE); }
+std::vector<uint8_t> H5Reader::read_bytes(const char* name) { return read<uint8_t>(name, H5T_STD_U8LE); }
 
 }  // namespace fmtrain

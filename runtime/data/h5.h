@@ -10,7 +10,8 @@ namespace fmtrain {
 /// "1.10.8": the library that is loaded.
 std::string hdf5_version();
 
-/// Writes a new file; data sets are chunked and carry fletcher32 checksums. Throws StorageError.
+/// Writes a new file, mode 0600; data sets are chunked and carry fletcher32 checksums. The same data give the same bytes.
+/// Throws StorageError.
 class H5Writer {
  public:
   explicit H5Writer(const std::string& path);
@@ -28,8 +29,9 @@ class H5Writer {
   int64_t file_ = -1;
 };
 
-/// Reads a file that may be hostile: hard links, integers of the expected size, contiguous or chunked layout and no filter but
-/// the checksum are accepted; everything else is refused before the first element is read. Throws DataError "file: data set: what".
+/// Reads a file that may be hostile: hard links, little-endian integers of the expected size, contiguous or chunked layout and no
+/// filter but the checksum are accepted; everything else is refused before the first element is read. Memory is bounded by the
+/// size of the file. Throws DataError "file: data set NAME: what".
 class H5Reader {
  public:
   explicit H5Reader(const std::string& path);
@@ -42,7 +44,7 @@ class H5Reader {
 
  private:
   template <class T>
-  std::vector<T> read(const char* name, int64_t type, bool is_signed);
+  std::vector<T> read(const char* name, int64_t type);
   [[noreturn]] void fail(const char* name, const std::string& what) const;
   std::string path_;
   int64_t file_ = -1, file_bytes_ = 0;
