@@ -1,0 +1,3 @@
+# Raw files, preparing, prepared files.
+fmtrain_test(raw_data_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES
+  unit/data/raw_right_test.cpp unit/data/raw_malformed_test.cpp unit/data/malformed.cpp)
