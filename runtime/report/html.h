@@ -1,0 +1,47 @@
+// What the sections of the HTML report share: reading JSON that may lack anything, numbers as people write them, tables.
+#pragma once
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/json.h"
+
+namespace fmtrain {
+
+/// The member at the end of `path`; null when one is missing or not an object.
+const Json& field(const Json& json, std::initializer_list<const char*> path);
+/// A finite number, else nothing.
+std::optional<double> number(const Json& json);
+/// A string, number or truth value as escaped text of at most `most` characters ("…" marks a cut); "" for anything else.
+std::string plain_text(const Json& json, size_t most = 60);
+
+// Texts of numbers; "–" for nothing.
+std::string percent_text(std::optional<double> fraction);          ///< 41.86
+std::string fixed_text(std::optional<double> value, int digits);   ///< 0.2335, with a true minus sign
+std::string change_text(std::optional<double> value, int digits);  ///< +37.2, −0.1
+std::string whole_text(std::optional<double> value);               ///< 23,394
+std::string duration_text(std::optional<double> seconds);          ///< 9.7 s, 2 min 05 s, 3 h 07 min
+std::string bytes_text(std::optional<double> bytes);               ///< 712 MiB, 1.53 GiB; negative: "–"
+
+/// A table in a box of its own that scrolls when it is wider than the page. Cells are HTML; the first of a row names it.
+class Table {
+ public:
+  Table(std::string caption, std::vector<std::string> heads) : caption_(std::move(caption)), heads_(std::move(heads)) {}
+  /// `css`: class of the row.
+  void row(const std::vector<std::string>& cells, const std::string& css = "");
+  /// "" when there is no row.
+  std::string html() const;
+
+ private:
+  std::string caption_;
+  std::vector<std::string> heads_;
+  std::string rows_;
+};
+
+/// <section> with a heading; "" when `content` is empty.
+std::string section(const std::string& heading, const std::string& content);
+/// <p class="note">; "" when `text` is empty.
+std::string note(const std::string& text);
+
+}  // namespace fmtrain
