@@ -1,7 +1,10 @@
 #include <cstdio>
 
 #include "launch/commands.h"
+#include "launch/threads.h"
 #include "runtime/dry_run.h"
+#include "runtime/errors.h"
+#include "runtime/invariance.h"
 
 namespace fmtrain {
 namespace {
@@ -9,14 +12,29 @@ namespace {
 struct Options {
   std::string config;
   std::vector<std::string> overrides;
-  int ranks = 1;
+  int ranks = 1, most_ranks = 8;
+  int64_t steps = 5;
   bool json = false;
 };
 
 int check(const Options& o) {
+  if (o.config.empty()) throw ConfigError("check: name a config file (see fmtrain check --help)");
   const Json facts = dry_run(load_config(o.config, o.overrides), o.ranks);
   std::printf("%s\n", o.json ? facts.dump(1).c_str() : dry_run_text(facts).c_str());
   return 0;
+}
+
+int invariance(const Options& o) {
+  const Config config = load_config(o.config, o.overrides);
+  set_threads(config.engine.threads.value_or(1));
+  const Json facts = check_invariance(config, o.steps, o.most_ranks);
+  std::printf("%s\n", o.json ? facts.dump(1).c_str() : invariance_text(facts).c_str());
+  return facts.at("equal").get<bool>() ? 0 : static_cast<int>(ExitCode::kNumeric);
+}
+
+void add_common(CLI::App& command, Options& o, const char* json) {
+  command.add_option("--set", o.overrides, "KEY=VALUE, overrides a key of the config; may be repeated");
+  command.add_flag("--json", o.json, json);
 }
 
 }  // namespace
@@ -27,11 +45,21 @@ void add_check(CLI::App& app, Action& action) {
                                               "cache, as the run would do it.\n"
                                               "Example: fmtrain check configs/ner_wnut17.yaml --ranks 2");
   const auto o = std::make_shared<Options>();
-  command->add_option("CONFIG", o->config, "config file")->required();
+  command->add_option("CONFIG", o->config, "config file");
   command->add_option("--ranks", o->ranks, "ranks the run would have")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  command->add_option("--set", o->overrides, "KEY=VALUE, overrides a key of the config; may be repeated");
-  command->add_flag("--json", o->json, "print all facts as JSON, with every parameter");
-  command->callback([&action, o] { action = [o] { return check(*o); }; });
+  add_common(*command, *o, "print all facts as JSON, with every parameter");
+  command->callback([&action, o] {
+    if (!action) action = [o] { return check(*o); };
+  });
+
+  auto* sub = command->add_subcommand("invariance", "Trains a few updates on 1, 2, 4, ... ranks (threads of this process, one thread each unless engine.threads says more)\n"
+                                                    "and compares every bit of losses and weights. Exit code 0: all equal.\n"
+                                                    "Example: fmtrain check invariance configs/tiny_cpu.yaml");
+  sub->add_option("CONFIG", o->config, "config file")->required();
+  sub->add_option("--steps", o->steps, "updates")->check(CLI::Range(1, 100000))->capture_default_str();
+  sub->add_option("--most-ranks", o->most_ranks, "largest number of ranks")->check(CLI::Range(1, 64))->capture_default_str();
+  add_common(*sub, *o, "print losses and hashes as JSON");
+  sub->callback([&action, o] { action = [o] { return invariance(*o); }; });
 }
 
 }  // namespace fmtrain

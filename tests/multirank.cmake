@@ -4,3 +4,10 @@ foreach(precision fp32 bf16)
 endforeach()
 add_test(NAME killed_ranks COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/kill.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 set_tests_properties(killed_ranks PROPERTIES LABELS fault TIMEOUT 300 PROCESSORS 2 RUN_SERIAL ON)
+
+# The user's own check of the same, and that it can fail: one running sum a rank is another order of additions.
+add_test(NAME check_invariance COMMAND fmtrain check invariance ${CMAKE_SOURCE_DIR}/configs/tiny_cpu.yaml)
+add_test(NAME check_invariance_fails COMMAND fmtrain check invariance ${CMAKE_SOURCE_DIR}/configs/tiny_cpu.yaml --set numerics.exact=false)
+set_tests_properties(check_invariance_fails PROPERTIES WILL_FAIL ON)
+set_tests_properties(check_invariance check_invariance_fails PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2
+  ENVIRONMENT "OMP_NUM_THREADS=1;FMTRAIN_HOME=${CMAKE_CURRENT_BINARY_DIR}/home")

@@ -1,0 +1,143 @@
+#include "comm/thread_communicator.h"
+
+#include <torch/torch.h>
+
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "comm/arguments.h"
+
+namespace fmtrain {
+namespace {
+
+/// Where the ranks meet and show each other their buffers.
+class Hub {
+ public:
+  explicit Hub(int size) : buffers_(static_cast<size_t>(size)), size_(size) {}
+
+  /// Barrier. Throws when a rank has failed.
+  void meet() {
+    std::unique_lock lock(mutex_);
+    const auto round = round_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++round_;
+      all_here_.notify_all();
+    }
+    all_here_.wait(lock, [&] { return round_ != round || failure_; });
+    TORCH_CHECK(round_ != round, "another rank has failed");
+  }
+
+  /// Every rank's buffer, by rank.
+  std::vector<at::Tensor> exchange(int rank, const at::Tensor& buffer) {
+    meet();
+    buffers_[static_cast<size_t>(rank)] = buffer;
+    meet();
+    return buffers_;
+  }
+
+  void fail(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = failure;
+    all_here_.notify_all();
+  }
+  std::exception_ptr failure() const { return failure_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_here_;
+  std::vector<at::Tensor> buffers_;
+  std::exception_ptr failure_;
+  int size_, arrived_ = 0;
+  int64_t round_ = 0;
+};
+
+/// Of x[first, first + count): the left part is the largest power of two below count.
+at::Tensor tree(const std::vector<at::Tensor>& x, ReduceOp op, size_t first, size_t count) {
+  if (count == 1) return x[first].clone();
+  size_t left = 1;
+  while (left * 2 < count) left *= 2;
+  const auto a = tree(x, op, first, left), b = tree(x, op, first + left, count - left);
+  return op == ReduceOp::kMax ? at::maximum(a, b) : a + b;
+}
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(Hub& hub, int rank, int size) : hub_(hub), rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
+    check_numel(numel);
+    agree(numel, "allocate");
+    return at::zeros({numel}, dtype);
+  }
+  Work all_reduce(at::Tensor buffer, ReduceOp op) override {
+    check_reducible(buffer, at::kCPU);
+    const auto sum = reduced(buffer, op);
+    hub_.meet();  // all have read all
+    buffer.copy_(sum);
+    return {};
+  }
+  Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) override {
+    check_shard(full, shard, size_, at::kCPU);
+    check_reducible(full, at::kCPU);
+    const auto sum = reduced(full, op).narrow(0, rank_ * shard.numel(), shard.numel());
+    hub_.meet();
+    shard.copy_(sum.view_as(shard));
+    return {};
+  }
+  Work all_gather(at::Tensor full, at::Tensor shard) override {
+    check_shard(full, shard, size_, at::kCPU);
+    agree(full.numel(), "all_gather");
+    const auto shards = hub_.exchange(rank_, shard.clone());  // shard may lie inside full
+    full.copy_(at::cat(shards).view_as(full));
+    return {};
+  }
+  Work broadcast(at::Tensor buffer, int root) override {
+    check_root(root, size_);
+    check_buffer(buffer, at::kCPU);
+    agree(buffer.numel() * size_ + root, "broadcast");
+    const auto buffers = hub_.exchange(rank_, rank_ == root ? buffer.clone() : buffer);
+    if (rank_ != root) buffer.copy_(buffers[static_cast<size_t>(root)]);
+    return {};
+  }
+  void barrier() override { agree(0, "barrier"); }
+
+ private:
+  /// Throws on every rank unless all make the same call.
+  void agree(int64_t value, const std::string& call) {
+    const auto name = static_cast<int64_t>(std::hash<std::string>()(call));
+    for (const auto& other : hub_.exchange(rank_, at::tensor({value, name}, at::kLong)))
+      TORCH_CHECK(other[0].item<int64_t>() == value && other[1].item<int64_t>() == name, "ranks make different calls");
+  }
+
+  at::Tensor reduced(const at::Tensor& buffer, ReduceOp op) {
+    agree(buffer.numel() * 4 + static_cast<int>(op), "reduce");
+    return tree(hub_.exchange(rank_, buffer.view(-1)), op, 0, static_cast<size_t>(size_));
+  }
+
+  Hub& hub_;
+  int rank_, size_;
+};
+
+}  // namespace
+
+void run_ranks(int size, const std::function<void(Communicator&)>& body) {
+  Hub hub(size);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        ThreadCommunicator comm(hub, rank, size);
+        body(comm);
+      } catch (...) {
+        hub.fail(std::current_exception());
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  if (hub.failure()) std::rethrow_exception(hub.failure());
+}
+
+}  // namespace fmtrain
