@@ -87,7 +87,7 @@ std::string invariance_text(const Json& facts) {
     text += line;
   }
   return text + std::to_string(facts.at("steps").get<int64_t>()) + " updates of " + std::to_string(facts.at("leaves").get<int64_t>()) + " leaves: " +
-         (facts.at("equal").get<bool>() ? "the same bits on every number of ranks" : "the bits depend on the number of ranks; is OMP_NUM_THREADS=1?");
+         (facts.at("equal").get<bool>() ? "the same bits on every number of ranks" : "the bits depend on the number of ranks (numerics.exact must be true, engine.threads 1)");
 }
 
 }  // namespace fmtrain

@@ -13,6 +13,7 @@
 #include "runtime/file_ops.h"
 #include "runtime/model_dir.h"
 #include "runtime/report/report.h"
+#include "runtime/report/report_html.h"
 #include "runtime/run_report.h"
 
 namespace fmtrain {
@@ -158,8 +159,9 @@ void RunOutputs::report(RunInputs& inputs, const TrainState& state, const Json& 
   const std::string text = report_text(report);
   write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");
   write_file_atomic(posix_files(), dir_ + "/report.txt", text);
+  write_file_atomic(posix_files(), dir_ + "/report.html", report_html(report, read_jsonl(dir_ + "/log.jsonl"), read_jsonl(dir_ + "/eval.jsonl")));
   progress_->finish();
-  say("\n" + text + "\nreport     " + dir_ + "/report.txt\nmodel      " + model_dir());
+  say("\n" + text + "\nreport     " + dir_ + "/report.html (also .txt, .json)\nmodel      " + model_dir());
 }
 
 }  // namespace fmtrain
