@@ -17,15 +17,14 @@ std::string with_minus(std::string text) {
   return text;
 }
 
-/// The first `most` code points.
+}  // namespace
+
 std::string clipped(const std::string& text, size_t most) {
   size_t characters = 0;
   for (size_t i = 0; i < text.size(); ++i)
     if ((text[i] & 0xC0) != 0x80 && ++characters > most) return text.substr(0, i) + "…";
   return text;
 }
-
-}  // namespace
 
 const Json& field(const Json& json, std::initializer_list<const char*> path) {
   static const Json kNull;
@@ -91,8 +90,12 @@ std::string Table::html() const {
   if (rows_.empty()) return "";
   std::string head;
   for (const std::string& name : heads_) head += "<th scope=\"col\">" + name + "</th>";
-  return "<div class=\"scroll\" tabindex=\"0\"><table><caption>" + caption_ + "</caption>\n<thead><tr>" + head +
-         "</tr></thead>\n<tbody>\n" + rows_ + "</tbody></table></div>\n";
+  return scroll_box(caption_, "<table>\n<thead><tr>" + head + "</tr></thead>\n<tbody>\n" + rows_ + "</tbody></table>");
+}
+
+std::string scroll_box(const std::string& caption, const std::string& table) {
+  return "<div class=\"box\">\n<p class=\"caption\">" + caption + "</p>\n<div class=\"scroll\" role=\"region\" aria-label=\"" +
+         caption + "\" tabindex=\"0\">" + table + "</div></div>\n";
 }
 
 std::string section(const std::string& heading, const std::string& content) {

@@ -13,6 +13,8 @@ namespace fmtrain {
 const Json& field(const Json& json, std::initializer_list<const char*> path);
 /// A finite number, else nothing.
 std::optional<double> number(const Json& json);
+/// The first `most` code points, and "…" when there are more.
+std::string clipped(const std::string& text, size_t most);
 /// A string, number or truth value as escaped text of at most `most` characters ("…" marks a cut); "" for anything else.
 std::string plain_text(const Json& json, size_t most = 60);
 
@@ -39,6 +41,8 @@ class Table {
   std::string rows_;
 };
 
+/// A caption above `table` in a box that scrolls. The caption stands outside: it must not be as wide as the table.
+std::string scroll_box(const std::string& caption, const std::string& table);
 /// <section> with a heading; "" when `content` is empty.
 std::string section(const std::string& heading, const std::string& content);
 /// <p class="note">; "" when `text` is empty.

@@ -43,7 +43,7 @@ std::optional<Range> interval_of(const Json& evaluation, const std::string& metr
 
 std::string interval_text(const Json& evaluation, const std::string& metric) {
   const auto range = interval_of(evaluation, metric);
-  return range ? percent_text(range->low) + " to " + percent_text(range->high) : "";
+  return range ? percent_text(range->low) + "–" + percent_text(range->high) : "";
 }
 
 /// Percent of certainty the intervals have: "95".

@@ -119,9 +119,9 @@ std::string pairs_table(const Confusion& c) {
   std::copy_if(c.cells.begin(), c.cells.end(), std::back_inserter(wrong), [](const auto& cell) { return cell.wrong(); });
   std::stable_sort(wrong.begin(), wrong.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
   if (wrong.size() > kPairs) wrong.resize(kPairs);
-  Table table("Most frequent errors", {"Truth", "Predicted", "Count", "% of truth"});
+  Table table("Most frequent errors", {"Truth → prediction", "Count", "% of truth"});
   for (const auto& cell : wrong)
-    table.row({c.names[cell.gold], "<span class=\"label\">" + c.names[cell.predicted] + "</span>", whole_text(cell.count),
+    table.row({c.names[cell.gold] + " → " + c.names[cell.predicted], whole_text(cell.count),
                percent_text(cell.count / c.truth[cell.gold])});
   return table.html();
 }
@@ -156,9 +156,7 @@ std::string matrix(const Confusion& c, const std::vector<size_t>& shown, double&
     if (row < n && column < n) counts[row * n + column] += cell.count;
     else if (cell.wrong()) left_out += cell.count;
   }
-  std::string out =
-      "<div class=\"scroll\" tabindex=\"0\"><table class=\"matrix\"><caption>Rows: truth. Columns: prediction. Blue: "
-      "right, orange: wrong; the darker, the larger the share of the row.</caption>\n<thead><tr><td></td>";
+  std::string out = "<table class=\"matrix\">\n<thead><tr><td></td>";
   for (const size_t label : shown) out += "<th scope=\"col\"><span>" + c.columns[label] + "</span></th>";
   out += "</tr></thead>\n<tbody>\n";
   for (size_t i = 0; i < n; ++i) {
@@ -166,7 +164,9 @@ std::string matrix(const Confusion& c, const std::vector<size_t>& shown, double&
     for (size_t j = 0; j < n; ++j) out += matrix_cell(counts[i * n + j], c.truth[shown[i]], i != j);
     out += "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  return scroll_box(
+      "Rows: truth. Columns: prediction. Blue: right, orange: wrong; the stronger, the larger the share of the row.",
+      out + "</tbody></table>");
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ h3 { font-size: .95rem; margin: 0 0 .75rem; font-weight: 600; }
 p { margin: 0; }
 .sub, .note, .what { color: var(--soft); font-size: .9rem; }
 .note { margin-top: .75rem; }
-.heroes, .pair, .facts { display: grid; gap: 1.25rem 2.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
-.heroes { margin: 1.5rem 0; }
-.heroes { gap: 1.25rem; }
+.heroes, .pair, .facts { display: grid; gap: 1.5rem 2.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+.heroes { margin: 1.5rem 0; gap: 1.25rem; }
 .hero { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 1.1rem 1.4rem .9rem; }
 .big { font-size: clamp(1.7rem, 6vw, 2.6rem); line-height: 1.25; letter-spacing: -.02em; white-space: nowrap; }
 .big strong { font-weight: 650; color: rgb(var(--blue)); }
@@ -49,7 +49,7 @@ figcaption { color: var(--soft); font-size: .85rem; line-height: 1.6; }
 polyline { fill: none; stroke-width: 1.75; stroke-linejoin: round; stroke-linecap: round; vector-effect: non-scaling-stroke; }
 polyline.raw { stroke: var(--faint); stroke-width: 1; }
 polyline.mean { stroke: rgb(var(--blue)); }
-polyline.valid { stroke: rgb(var(--orange)); }
+polyline.valid { stroke: rgba(var(--orange), .6); stroke-width: 1.25; }
 circle.valid { fill: rgb(var(--orange)); stroke: var(--page); stroke-width: 1.5; }
 .mark { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; vector-effect: non-scaling-stroke; }
 .key { margin-right: 1rem; white-space: nowrap; }
@@ -68,11 +68,12 @@ td .key, th .key { margin: 0; }
 .key.data::before { background: rgb(var(--grey)); }
 svg.bar { display: block; margin-bottom: 1rem; border-radius: 6px; overflow: hidden; }
 .scroll { overflow-x: auto; min-width: 0; max-width: 100%; }
-.scroll + .scroll, svg + .scroll { margin-top: 1.25rem; }
-.pair .scroll + .scroll { margin-top: 0; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
-caption { text-align: left; color: var(--soft); font-size: .85rem; padding-bottom: .5rem; }
-th, td { padding: .32rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }
+.box { min-width: 0; }
+.box + .box, .box + .pair { margin-top: 2rem; }
+.pair .box + .box { margin-top: 0; }
+table { border-collapse: collapse; width: 100%; max-width: 46rem; font-size: .9rem; overflow-wrap: normal; }
+.caption { color: var(--soft); font-size: .85rem; padding-bottom: .4rem; }
+th, td { padding: .32rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 th:first-child { text-align: left; padding-left: 0; }
 tbody th { font-weight: 400; }
@@ -95,6 +96,12 @@ span.bar { display: inline-block; min-width: 5.5rem; padding: 0 .3rem; border-ra
 .facts dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 0; font-size: .9rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; }
+@media (max-width: 30rem) {
+  main { padding: 1.25rem 1rem 3rem; }
+  table { font-size: .82rem; }
+  th, td { padding: .32rem .3rem; }
+  span.bar { min-width: 3.6rem; }
+}
 @media print {
   :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #ccc; --faint: #999;
     --blue: 33, 96, 168; --orange: 190, 88, 20; --teal: 38, 128, 118; --grey: 128, 138, 150; }

@@ -53,7 +53,7 @@ struct Plot {
   std::vector<Series> series;
 };
 
-/// An svg element of the plot's area; axis texts hang out of it, 3.5 em to the left and 2.5 em below. Empty when no series has a
+/// An svg element of the plot's area; axis texts hang out of it, 54 pixels to the left and 40 below. Empty when no series has a
 /// finite point.
 std::string svg_plot(const Plot& plot);
 
