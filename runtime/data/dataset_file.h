@@ -9,7 +9,7 @@
 
 namespace fmtrain {
 
-inline constexpr int kDatasetVersion = 1;
+inline constexpr int kDatasetVersion = 2;
 
 struct DatasetFile {
   DatasetInfo info;
