@@ -1,5 +1,6 @@
 // Who am I, who else is there, and how tensors move between ranks. All calls are collective: every rank makes the same
-// calls in the same order with the same sizes. Buffers are contiguous, of one dtype and on the communicator's device.
+// calls in the same order with the same sizes. Buffers are contiguous, of one dtype and on the communicator's device; a GPU's
+// communicator takes tensors on the CPU as well.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -47,7 +48,7 @@ class Communicator {
   virtual void barrier() = 0;
 };
 
-/// A world of one; every collective is the identity (copies where shard and full differ).
-std::unique_ptr<Communicator> make_single_communicator();
+/// A world of one; every collective is the identity (copies where shard and full differ). allocate() gives memory of `device`.
+std::unique_ptr<Communicator> make_single_communicator(at::Device device = at::kCPU);
 
 }  // namespace fmtrain

@@ -27,38 +27,44 @@ namespace {
 
 class SingleCommunicator final : public Communicator {
  public:
+  explicit SingleCommunicator(at::Device device) : device_(device) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
-    return at::zeros({numel}, dtype);
+    return at::zeros({numel}, at::device(device_).dtype(dtype));
   }
   Work all_reduce(at::Tensor buffer, ReduceOp) override {
-    check_reducible(buffer, at::kCPU);
+    check_reducible(buffer, type_of(buffer));
     return {};
   }
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp) override {
-    check_reducible(full, at::kCPU);
+    check_reducible(full, type_of(full));
     return copy(shard, full, full, shard);
   }
   Work all_gather(at::Tensor full, at::Tensor shard) override { return copy(full, shard, full, shard); }
   Work broadcast(at::Tensor buffer, int root) override {
     check_root(root, 1);
-    check_buffer(buffer, at::kCPU);
+    check_buffer(buffer, type_of(buffer));
     return {};
   }
   void barrier() override {}
 
  private:
-  static Work copy(const at::Tensor& to, const at::Tensor& from, const at::Tensor& full, const at::Tensor& shard) {
-    check_shard(full, shard, 1, at::kCPU);
+  /// A world on a GPU takes tensors of the CPU too.
+  at::DeviceType type_of(const at::Tensor& t) const { return t.defined() && t.is_cpu() ? at::kCPU : device_.type(); }
+
+  Work copy(const at::Tensor& to, const at::Tensor& from, const at::Tensor& full, const at::Tensor& shard) const {
+    check_shard(full, shard, 1, type_of(full));
     if (to.data_ptr() != from.data_ptr()) to.copy_(from);
     return {};
   }
+
+  at::Device device_;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_single_communicator() { return std::make_unique<SingleCommunicator>(); }
+std::unique_ptr<Communicator> make_single_communicator(at::Device device) { return std::make_unique<SingleCommunicator>(device); }
 
 }  // namespace fmtrain

@@ -23,7 +23,7 @@ struct LayerIndex {
 /// Rows of a batch as the operations want them.
 struct Rows {
   PackedRows packed;
-  at::Tensor positions, samples;  ///< int64 [T] on the CPU: position and sample id of each row
+  at::Tensor positions, samples;  ///< int64 [T]: position and sample id of each row
 };
 
 class Bert final : public TaskModel {
@@ -61,8 +61,8 @@ class Bert final : public TaskModel {
     Rows rows = rows_of(batch);
     if (config_.task == Task::kSequenceClassification) {
       x = pool(x, batch);
-      rows.samples = batch.sample_ids;
-      rows.positions = at::zeros_like(batch.sample_ids);
+      rows.samples = batch.sample_ids.to(x.device());
+      rows.positions = at::zeros_like(rows.samples);
     }
     x = dropout(x, rows.positions, rows.samples, key(pass, config_.dropout.head, config_.layers, DropoutSite::kHead));
     return linear(x, weight(classifier_)).to(at::kFloat);
@@ -153,7 +153,7 @@ class Bert final : public TaskModel {
 
   static Rows rows_of(const Batch& batch) {
     const auto lengths = batch.offsets.slice(0, 1) - batch.offsets.slice(0, 0, -1);
-    return {{batch.offsets, batch.sample_ids}, batch.positions.cpu(), at::repeat_interleave(batch.sample_ids, lengths)};
+    return {{batch.offsets, batch.sample_ids}, batch.positions, at::repeat_interleave(batch.sample_ids, lengths).to(batch.positions.device())};
   }
 
   at::Tensor embed(const Batch& batch, const Rows& rows, const Pass& pass) const {

@@ -66,10 +66,11 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
     return batches[next_read - size];
   });
   const at::NoGradGuard no_grad;
+  const auto device = model.parameters()[0].value.device();
   for (size_t b = static_cast<size_t>(comm.rank()); b < batches.size(); b += size) {
-    const auto batch = loader.next();
-    const auto logits = model.logits(*batch, Pass{});
-    tally.losses[b] = at::cross_entropy_loss(logits, batch->targets, {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
+    const Batch batch = to(*loader.next(), device);
+    const auto logits = model.logits(batch, Pass{});
+    tally.losses[b] = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
     const auto best = logits.argmax(1).cpu();
     const std::span<const int64_t> rows(best.template data_ptr<int64_t>(), static_cast<size_t>(best.numel()));
     const auto& ids = batches[b];
@@ -77,7 +78,7 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
       size_t end = i + 1;
       while (end < ids.size() && data.texts()[static_cast<size_t>(ids[end])] == data.texts()[static_cast<size_t>(ids[i])]) ++end;
       const std::span<const int64_t> samples(ids.data() + i, end - i);
-      count_text(tally.counts, data, samples, text_predictions(data, samples, *batch, static_cast<int64_t>(i), rows));
+      count_text(tally.counts, data, samples, text_predictions(data, samples, batch, static_cast<int64_t>(i), rows));
       i = end;
     }
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "models/ops/multiversion.h"
+#include "models/ops/on_gpu.h"
 #include "models/ops/philox.h"
 
 namespace fmtrain {
@@ -78,6 +79,7 @@ void multiply_rows(const float* x, float* y, int64_t rows, int64_t features, con
 }
 
 at::Tensor apply_mask(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& samples, const DropoutKey& key) {
+  if (x.is_cuda()) return mask_rows_on_gpu(x.detach(), positions, samples, key);
   const auto on_cpu = x.detach().to(at::kCPU, at::kFloat).contiguous();
   auto y = at::empty_like(on_cpu);
   multiply_rows(on_cpu.data_ptr<float>(), y.data_ptr<float>(), x.size(0), x.size(1), positions.data_ptr<int64_t>(), samples.data_ptr<int64_t>(), key);

@@ -39,7 +39,7 @@ void dropout_mask(const DropoutKey& key, DropoutRow row, uint32_t first_block, s
 /// equal to dropout_mask(key, {i, sample}, first_block, ...) of every row. width is a multiple of 8; columns size.. are not specified.
 void dropout_square(const DropoutKey& key, uint32_t sample, uint32_t first_block, int64_t size, int64_t width, float* mask);
 
-/// x * mask for x fp32 [rows, features], contiguous; positions and samples int64 [rows] on the CPU. Differentiable; returns x
+/// x * mask for x fp32 [rows, features], contiguous; positions and samples int64 [rows] on x's device. Differentiable; returns x
 /// itself when p is 0. Reference: x * mask as written above.
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& samples, const DropoutKey& key);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "models/ops/on_gpu.h"
 #include "models/ops/optimizer_update.h"
 
 namespace fmtrain {
@@ -12,15 +13,15 @@ namespace {
 /// Elements one thread takes at a time.
 constexpr int64_t kGrain = 64 * 1024;
 
-void block_sums_on_gpu(const at::Tensor& gradient, int64_t first, int64_t last, double* sums) {
-  std::vector<at::Tensor> norms;
-  for (int64_t b = first; b < last; ++b) {
-    const auto block = gradient.narrow(0, b * kNormBlock, std::min(kNormBlock, gradient.numel() - b * kNormBlock));
-    norms.push_back(at::linalg_vector_norm(block, 2, at::OptionalIntArrayRef(), false, at::kDouble).square());
-  }
-  if (norms.empty()) return;
-  const auto values = at::stack(norms).cpu();
-  std::copy_n(values.data_ptr<double>(), norms.size(), sums + first);
+/// What the update of one range of elements needs besides memory.
+struct Updates {
+  AdamWUpdate adamw;
+  SgdUpdate sgd;
+};
+
+Updates updates_of(const OptimizerSection& c, double lr, double scale, double weight_decay, int64_t steps) {
+  return {adamw_update(lr, weight_decay, c.beta1, c.beta2, c.eps, scale, steps),
+          {static_cast<float>(scale), static_cast<float>(weight_decay), static_cast<float>(c.momentum), static_cast<float>(lr)}};
 }
 
 }  // namespace
@@ -33,7 +34,6 @@ Optimizer::Optimizer(const OptimizerSection& config, const FlatLayout& layout, s
 
 void Optimizer::step(const at::Tensor& values, const at::Tensor& gradient, double lr, double scale) {
   ++steps_;
-  if (values.is_cuda()) return step_on_gpu(values, gradient, lr, scale);
   for (const auto& t : layout_.tensors) {
     const int64_t first = std::max(t.offset, range_.first), last = std::min(t.offset + t.numel, range_.second);
     if (first < last) update(values, gradient, first, last, lr, scale, t.decays ? config_.weight_decay : 0.0);
@@ -41,45 +41,35 @@ void Optimizer::step(const at::Tensor& values, const at::Tensor& gradient, doubl
 }
 
 void Optimizer::update(const at::Tensor& values, const at::Tensor& gradient, int64_t first, int64_t last, double lr, double scale, double weight_decay) {
+  const bool adamw = config_.name == OptimizerName::kAdamW;
+  const auto u = updates_of(config_, lr, scale, weight_decay, steps_);
+  if (values.is_cuda()) {
+    const auto part = [&](const at::Tensor& t, int64_t at) { return t.narrow(0, at, last - first); };
+    const auto state = [&](size_t k) { return part(state_[k].second, first - range_.first); };
+    if (adamw) return adamw_on_gpu(u.adamw, part(values, first), part(gradient, first), state(0), state(1));
+    return sgd_on_gpu(u.sgd, part(values, first), part(gradient, first), state(0));
+  }
   float* p = values.data_ptr<float>() + first;
   const float* g = gradient.data_ptr<float>() + first;
   const auto state = [&](size_t k) { return state_[k].second.data_ptr<float>() + (first - range_.first); };
-  const bool adamw = config_.name == OptimizerName::kAdamW;
-  const auto a = adamw_update(lr, weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_);
-  const SgdUpdate s{static_cast<float>(scale), static_cast<float>(weight_decay), static_cast<float>(config_.momentum), static_cast<float>(lr)};
   at::parallel_for(0, last - first, kGrain, [&](int64_t from, int64_t to) {
     if (adamw)
-      apply_adamw(a, p + from, g + from, state(0) + from, state(1) + from, to - from);
+      apply_adamw(u.adamw, p + from, g + from, state(0) + from, state(1) + from, to - from);
     else
-      apply_sgd(s, p + from, g + from, state(0) + from, to - from);
+      apply_sgd(u.sgd, p + from, g + from, state(0) + from, to - from);
   });
-}
-
-void Optimizer::step_on_gpu(const at::Tensor& values, const at::Tensor& gradient, double lr, double scale) {
-  gradient.narrow(0, range_.first, range_.second - range_.first).mul_(scale);
-  for (const bool decays : {true, false}) {
-    std::vector<at::Tensor> lists[4], steps;  // values, gradients and the two moments of one group
-    for (const auto& t : layout_.tensors) {
-      const int64_t first = std::max(t.offset, range_.first), count = std::min(t.offset + t.numel, range_.second) - first;
-      if (t.decays != decays || count <= 0) continue;
-      lists[0].push_back(values.narrow(0, first, count));
-      lists[1].push_back(gradient.narrow(0, first, count));
-      for (size_t k = 0; k < state_.size(); ++k) lists[2 + k].push_back(state_[k].second.narrow(0, first - range_.first, count));
-      steps.push_back(at::full({}, static_cast<double>(steps_), values.options()));
-    }
-    if (steps.empty()) continue;
-    const double decay = decays ? config_.weight_decay : 0.0;
-    if (config_.name == OptimizerName::kAdamW)
-      at::_fused_adamw_(lists[0], lists[1], lists[2], lists[3], {}, steps, lr, config_.beta1, config_.beta2, decay, config_.eps, false, false, {}, {});
-    else
-      at::_fused_sgd_(lists[0], lists[1], lists[2], decay, config_.momentum, lr, 0.0, false, false, false, {}, {});
-  }
 }
 
 int64_t norm_blocks(const FlatLayout& layout) { return (layout.numel + kNormBlock - 1) / kNormBlock; }
 
 void block_sums(const at::Tensor& gradient, int64_t first, int64_t last, double* sums) {
-  if (gradient.is_cuda()) return block_sums_on_gpu(gradient, first, last, sums);
+  if (gradient.is_cuda()) {
+    if (first == last) return;
+    const auto part = gradient.narrow(0, first * kNormBlock, std::min(last * kNormBlock, gradient.numel()) - first * kNormBlock);
+    const auto values = sums_of_squares_on_gpu(part, kNormBlock);
+    std::copy_n(values.data_ptr<double>(), last - first, sums + first);
+    return;
+  }
   const float* data = gradient.data_ptr<float>();
   at::parallel_for(first, last, 1, [&](int64_t from, int64_t to) {
     for (int64_t b = from; b < to; ++b) sums[b] = sum_of_squares(data + b * kNormBlock, std::min(kNormBlock, gradient.numel() - b * kNormBlock));

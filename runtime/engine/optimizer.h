@@ -27,7 +27,6 @@ class Optimizer {
 
  private:
   void update(const at::Tensor& values, const at::Tensor& gradient, int64_t first, int64_t last, double lr, double scale, double weight_decay);
-  void step_on_gpu(const at::Tensor& values, const at::Tensor& gradient, double lr, double scale);
   OptimizerSection config_;
   const FlatLayout& layout_;
   std::pair<int64_t, int64_t> range_;

@@ -1,0 +1,46 @@
+#include "comm/gpu.h"
+
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <nccl.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace fmtrain {
+namespace {
+
+/// NCCL from which several ranks of a communicator may use one device.
+constexpr int kSharingNccl = NCCL_VERSION(2, 30, 0);
+
+std::string text(const cudaUUID_t& uuid) {
+  std::string result = "GPU-";
+  for (int i = 0; i < 16; ++i) {
+    char hex[4];
+    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(uuid.bytes[i]));
+    if (i == 4 || i == 6 || i == 8 || i == 10) result += '-';
+    result += hex;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<Gpu> visible_gpus() {
+  std::vector<Gpu> gpus;
+  for (int i = 0; i < c10::cuda::device_count(); ++i) {
+    cudaDeviceProp properties{};
+    C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, i));
+    gpus.push_back({properties.name, text(properties.uuid)});
+  }
+  return gpus;
+}
+
+bool ranks_may_share_a_gpu() {
+  int version = 0;
+  const char* allowed = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  return allowed && std::strcmp(allowed, "1") == 0 && ncclGetVersion(&version) == ncclSuccess && version >= kSharingNccl;
+}
+
+}  // namespace fmtrain

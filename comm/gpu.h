@@ -1,0 +1,19 @@
+// The GPUs that this process sees. Asking loads the driver but makes no context on a device.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace fmtrain {
+
+struct Gpu {
+  std::string name;
+  std::string uuid;  ///< "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", as nvidia-smi -L prints it
+};
+
+/// By device index. Empty without a driver, without a device, or in a build without CUDA.
+std::vector<Gpu> visible_gpus();
+
+/// Ranks may share a GPU: NCCL is 2.30 or newer and NCCL_MULTI_RANK_GPU_ENABLE=1 is set.
+bool ranks_may_share_a_gpu();
+
+}  // namespace fmtrain

@@ -1,0 +1,15 @@
+#include "models/batch.h"
+
+#include <torch/torch.h>
+
+namespace fmtrain {
+
+Batch to(const Batch& batch, at::Device device) {
+  if (batch.tokens.device() == device) return batch;
+  Batch moved = batch;
+  for (auto* tensor : {&moved.tokens, &moved.types, &moved.positions, &moved.targets})
+    if (tensor->defined()) *tensor = (device.is_cuda() ? tensor->pin_memory() : *tensor).to(device, /*non_blocking=*/true);
+  return moved;
+}
+
+}  // namespace fmtrain
