@@ -33,8 +33,8 @@ struct Axis {
 };
 /// [low, high] and the ticks inside; the step is a whole number (axis of counts).
 Axis count_axis(double low, double high, int most);
-/// [low, high] widened to the ticks around it, and down to 0 when `low` is positive and less than half of `high`. A range
-/// without width is widened. `most` is at least 3.
+/// [low, high] widened to the ticks around it (a billionth of a step may stand out), and down to 0 when `low` is positive and
+/// less than half of `high`. A range without width is widened. `most` is at least 3.
 Axis value_axis(double low, double high, int most);
 
 struct Series {
