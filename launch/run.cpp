@@ -15,6 +15,7 @@
 #include "comm/errors.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
+#include "launch/device.h"
 #include "launch/versions.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
@@ -115,9 +116,10 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
       options.host = ending.host = session->host();
       options.hosts = std::max(1, session->size() / session->local_size());
     }
-    if (config.engine.device == Device::kCuda) throw ConfigError("engine.device: cuda is not available in this build, use cpu");
-    const auto comm = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
-    const ExitCode code = train_in_world(config, *comm, options, session ? session->local_size() : 1);
+    const auto world = make_device_world(config.engine.device, session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator(),
+                                         session ? session->local_rank() : 0, options.host);
+    options.device = world.device;
+    const ExitCode code = train_in_world(config, *world.comm, options, session ? session->local_size() : 1);
     if (ending.rank == 0) ending.record(code, code == ExitCode::kOk ? "complete" : "asked to stop; the state is saved");
     return static_cast<int>(code);
   } catch (const Error& error) {
