@@ -62,8 +62,11 @@ H5Writer::H5Writer(const std::string& path) : path_(path) {
   int fd = -1;  // HDF5 would create it with the mode of the umask, and through a link
   if (const int error = posix_files().create_exclusive(path, &fd)) throw StorageError(path + ": cannot create: " + std::strerror(error));
   posix_files().close(fd);
-  const Handle access(unlocked_access(), H5Pclose);
-  file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  const Handle access(unlocked_access(), H5Pclose), create(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  // The format of 1.10 has checksums in all structures: in the older one a flipped bit can crash the library.
+  H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+  H5Pset_obj_track_times(create, false);  // here and below: the same data give the same bytes
+  file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create, access);
   if (file_ < 0) throw StorageError(path + ": cannot create");
 }
 
@@ -80,7 +83,7 @@ void H5Writer::close() {
 void H5Writer::write(const char* name, const void* values, size_t count, int64_t type) {
   const hsize_t dims = count, chunk = std::max<hsize_t>(1, std::min<hsize_t>(count, kChunk));
   const Handle space(H5Screate_simple(1, &dims, nullptr), H5Sclose), create(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_obj_track_times(create, false);  // the same data give the same bytes
+  H5Pset_obj_track_times(create, false);
   if (count > 0) {
     H5Pset_chunk(create, 1, &chunk);
     H5Pset_fletcher32(create);
