@@ -28,21 +28,29 @@ void check_version() {
   int loaded = 0;
   if (ncclGetVersion(&loaded) == ncclSuccess && loaded >= NCCL_VERSION_CODE && loaded / 10000 == NCCL_MAJOR) return;
   throw CommError(c10::str("NCCL ", version_text(loaded), " is loaded but this program needs ", version_text(NCCL_VERSION_CODE),
-                           " or a newer ", NCCL_MAJOR, ".x: put the nvidia/nccl/lib of LibTorch's wheel first in LD_LIBRARY_PATH"));
+                           " or a newer ", NCCL_MAJOR,
+                           ".x: put the nvidia/nccl/lib of LibTorch's wheel first in LD_LIBRARY_PATH"));
 }
 
 ncclDataType_t nccl_type(at::ScalarType type) {
   switch (type) {
-    case at::kFloat: return ncclFloat32;
-    case at::kDouble: return ncclFloat64;
-    case at::kLong: return ncclInt64;
-    case at::kInt: return ncclInt32;
-    default: TORCH_CHECK(false, "no reduction for ", type);
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kLong:
+      return ncclInt64;
+    case at::kInt:
+      return ncclInt32;
+    default:
+      TORCH_CHECK(false, "no reduction for ", type);
   }
 }
 
 /// One rank's part of a buffer.
-struct Part { int64_t first, count; };  ///< elements
+struct Part {
+  int64_t first, count;
+};  ///< elements
 
 /// `first` .. `first + count` in nearly equal parts, one a rank.
 std::vector<Part> equal_parts(int64_t first, int64_t count, int size) {
@@ -133,7 +141,8 @@ class NcclCommunicator final : public Communicator {
     check_buffer(buffer, at::kCUDA);
     check_device(buffer);
     return issue(buffer.numel(), [&] {
-      settle(ncclBroadcast(buffer.data_ptr(), buffer.data_ptr(), buffer.nbytes(), ncclInt8, root, comm_, stream()), "broadcast");
+      settle(ncclBroadcast(buffer.data_ptr(), buffer.data_ptr(), buffer.nbytes(), ncclInt8, root, comm_, stream()),
+             "broadcast");
     });
   }
 
@@ -145,7 +154,9 @@ class NcclCommunicator final : public Communicator {
 
  private:
   static bool on_host(const at::Tensor& t) { return t.defined() && t.is_cpu(); }
-  void check_device(const at::Tensor& t) const { TORCH_CHECK(t.device() == device_, "a tensor on ", t.device(), " for a rank on ", device_); }
+  void check_device(const at::Tensor& t) const {
+    TORCH_CHECK(t.device() == device_, "a tensor on ", t.device(), " for a rank on ", device_);
+  }
   cudaStream_t stream() const { return queue_.stream(); }
   const Part& mine(const std::vector<Part>& parts) const { return parts[static_cast<size_t>(rank())]; }
 
@@ -186,8 +197,8 @@ class NcclCommunicator final : public Communicator {
       check_health();
       const auto waited = Clock::now() - start;
       if (waited > options_.wait_limit)
-        fail(std::make_exception_ptr(PeerSilent(c10::str("waited ", static_cast<int64_t>(options_.wait_limit.count()), " s in ", what,
-                                                         " for another rank's GPU"))));
+        fail(std::make_exception_ptr(PeerSilent(c10::str("waited ", static_cast<int64_t>(options_.wait_limit.count()), " s in ",
+                                                         what, " for another rank's GPU"))));
       if (waited < kYield) std::this_thread::yield();
       else std::this_thread::sleep_for(kNap);
     }
@@ -203,8 +214,8 @@ class NcclCommunicator final : public Communicator {
   }
 
   [[noreturn]] void fail(ncclResult_t result, const char* what) {
-    const auto text = c10::str("NCCL failed in ", what, " (rank ", rank(), "): ", ncclGetErrorString(result), "; ", ncclGetLastError(comm_),
-                               "; NCCL_DEBUG=WARN shows more");
+    const auto text = c10::str("NCCL failed in ", what, " (rank ", rank(), "): ", ncclGetErrorString(result), "; ",
+                               ncclGetLastError(comm_), "; NCCL_DEBUG=WARN shows more");
     fail(result == ncclRemoteError ? std::make_exception_ptr(PeerDied(text)) : std::make_exception_ptr(CommError(text)));
   }
 
@@ -240,17 +251,19 @@ class NcclCommunicator final : public Communicator {
   }
 
   void all_reduce_by_nccl(const at::Tensor& buffer) {
-    settle(ncclAllReduce(buffer.data_ptr(), buffer.data_ptr(), static_cast<size_t>(buffer.numel()), nccl_type(buffer.scalar_type()), ncclSum,
-                         comm_, stream()), "all_reduce");
+    settle(ncclAllReduce(buffer.data_ptr(), buffer.data_ptr(), static_cast<size_t>(buffer.numel()),
+                         nccl_type(buffer.scalar_type()), ncclSum, comm_, stream()),
+           "all_reduce");
   }
 
   void reduce_scatter_by_nccl(const at::Tensor& shard, const at::Tensor& full) {
-    settle(ncclReduceScatter(full.data_ptr(), shard.data_ptr(), static_cast<size_t>(shard.numel()), nccl_type(full.scalar_type()), ncclSum,
-                             comm_, stream()), "reduce_scatter");
+    settle(ncclReduceScatter(full.data_ptr(), shard.data_ptr(), static_cast<size_t>(shard.numel()),
+                             nccl_type(full.scalar_type()), ncclSum, comm_, stream()),
+           "reduce_scatter");
   }
 
-  /// out = this rank's part of full, reduced over the ranks. The scratch memory belongs to the stream, so the allocator gives it
-  /// to nobody else before the kernel has read it.
+  /// out = this rank's part of full, reduced over the ranks. The scratch memory belongs to the stream, so the allocator gives
+  /// it to nobody else before the kernel has read it.
   void reduce(const at::Tensor& full, const std::vector<Part>& parts, char* out, ReduceOp op) {
     const Part own = mine(parts);
     const auto scratch = at::empty({size(), own.count}, full.options());
@@ -259,10 +272,14 @@ class NcclCommunicator final : public Communicator {
       receive(at_element(scratch, peer * own.count), own.count, full.element_size(), peer);
     });
     switch (full.scalar_type()) {
-      case at::kFloat: return fold<float>(full, own, scratch, out, op);
-      case at::kDouble: return fold<double>(full, own, scratch, out, op);
-      case at::kLong: return fold<int64_t>(full, own, scratch, out, op);
-      default: return fold<int32_t>(full, own, scratch, out, op);
+      case at::kFloat:
+        return fold<float>(full, own, scratch, out, op);
+      case at::kDouble:
+        return fold<double>(full, own, scratch, out, op);
+      case at::kLong:
+        return fold<int64_t>(full, own, scratch, out, op);
+      default:
+        return fold<int32_t>(full, own, scratch, out, op);
     }
   }
 
@@ -294,7 +311,9 @@ class NcclCommunicator final : public Communicator {
 
   /// Empty parts are left out by both sides.
   void send(const at::Tensor& full, const Part& part, int peer) {
-    if (part.count > 0) ncclSend(at_element(full, part.first), static_cast<size_t>(part.count * full.element_size()), ncclInt8, peer, comm_, stream());
+    if (part.count > 0)
+      ncclSend(at_element(full, part.first), static_cast<size_t>(part.count * full.element_size()), ncclInt8, peer, comm_,
+               stream());
   }
   void receive(char* to, int64_t count, int64_t item, int peer) {
     if (count > 0) ncclRecv(to, static_cast<size_t>(count * item), ncclInt8, peer, comm_, stream());
@@ -311,7 +330,8 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, at::Device device, const NcclOptions& options) {
+std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, at::Device device,
+                                                     const NcclOptions& options) {
   TORCH_CHECK(device.is_cuda() && device.has_index(), "a rank's GPU, not ", device);
   return std::make_unique<NcclCommunicator>(std::move(host), device, options);
 }

@@ -27,6 +27,7 @@ struct NcclOptions {
 /// limit) or CommError (what else NCCL reports); NCCL's work is aborted then, and every call after it throws the same.
 /// A kernel that waits for a rank which never comes blocks the GPU, not the host: the next barrier finds out.
 /// The destructor is collective except after a failure or while an exception unwinds.
-std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, at::Device device, const NcclOptions& options = {});
+std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, at::Device device,
+                                                     const NcclOptions& options = {});
 
 }  // namespace fmtrain

@@ -37,7 +37,8 @@ std::vector<Placement> gathered(Communicator& comm, const Placement& mine) {
 }
 
 std::string line(const Placement& p) {
-  return "\n  rank " + std::to_string(p.rank) + "  " + p.host + "  " + (p.gpu < 0 ? "no GPU" : "cuda:" + std::to_string(p.gpu) + "  " + p.uuid);
+  return "\n  rank " + std::to_string(p.rank) + "  " + p.host + "  " +
+         (p.gpu < 0 ? "no GPU" : "cuda:" + std::to_string(p.gpu) + "  " + p.uuid);
 }
 
 std::string table(const std::vector<Placement>& placements) {
@@ -64,7 +65,8 @@ void make_gpus_deterministic() {
 
 int gpu_of(Device wanted, int local_rank, int visible) {
   if (wanted == Device::kCpu || (wanted == Device::kAuto && visible == 0)) return -1;
-  if (visible == 0) throw ConfigError("engine.device: cuda, but this process sees no GPU (nvidia-smi, CUDA_VISIBLE_DEVICES); use auto or cpu");
+  if (visible == 0)
+    throw ConfigError("engine.device: cuda, but this process sees no GPU (nvidia-smi, CUDA_VISIBLE_DEVICES); use auto or cpu");
   return local_rank % visible;
 }
 
@@ -75,7 +77,8 @@ void check_placements(const std::vector<Placement>& placements, bool shared) {
     if (p.gpu < 0) without.push_back(p);
     else by_gpu[p.uuid].push_back(p);
   if (!without.empty() && !by_gpu.empty())
-    throw ConfigError("some ranks see a GPU and these do not:" + table(without) + "\nstart ranks on hosts with a GPU only, or set engine.device: cpu");
+    throw ConfigError("some ranks see a GPU and these do not:" + table(without) +
+                      "\nstart ranks on hosts with a GPU only, or set engine.device: cpu");
   std::vector<Placement> crowded;
   for (const auto& [uuid, ranks] : by_gpu)
     if (ranks.size() > 1) crowded.insert(crowded.end(), ranks.begin(), ranks.end());

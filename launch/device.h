@@ -30,8 +30,8 @@ struct DeviceWorld {
   std::string device;                  ///< "cpu" or "cuda:N"
 };
 
-/// Collective over `host`. For a GPU also: deterministic algorithms, no TF32, cuBLAS with a fixed workspace. Throws ConfigError,
-/// and CommError when NCCL fails. Device::kCpu touches no driver.
+/// Collective over `host`. For a GPU also: deterministic algorithms, no TF32, cuBLAS with a fixed workspace. Throws
+/// ConfigError, and CommError when NCCL fails. Device::kCpu touches no driver.
 DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name);
 
 }  // namespace fmtrain

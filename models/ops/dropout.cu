@@ -15,10 +15,12 @@ __global__ void multiply(Mask mask, Rows which, const float* x, float* y, int64_
 }  // namespace
 
 template <class Rows>
-void multiply_by_mask(const Mask& mask, const Rows& which, const float* x, float* y, int64_t rows, int64_t features, void* stream) {
+void multiply_by_mask(const Mask& mask, const Rows& which, const float* x, float* y, int64_t rows, int64_t features,
+                      void* stream) {
   const int64_t work = rows * ((features + 7) / 8), blocks = (work + kThreads - 1) / kThreads;
   if (work == 0) return;
-  multiply<<<static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(mask, which, x, y, features, work);
+  multiply<<<static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks), kThreads, 0,
+             static_cast<cudaStream_t>(stream)>>>(mask, which, x, y, features, work);
 }
 
 template void multiply_by_mask(const Mask&, const TableRows&, const float*, float*, int64_t, int64_t, void*);

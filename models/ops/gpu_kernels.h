@@ -13,7 +13,7 @@ namespace fmtrain::gpu {
 /// A DropoutKey as the kernels want it (models/ops/dropout.h defines the bits).
 struct Mask {
   uint32_t seed_low, seed_high, step;
-  uint32_t base;       ///< layer << 24 | site << 20
+  uint32_t base;  ///< layer << 24 | site << 20
   uint32_t threshold;
   float scale;
 };
@@ -38,7 +38,8 @@ template <class Rows>
 constexpr void multiply_block(const Mask& mask, const Rows& rows, const float* x, float* y, int64_t features, int64_t index) {
   const int64_t blocks = (features + 7) / 8, row = index / blocks, block = index % blocks;
   const std::array<uint32_t, 4> words = philox4x32(
-      {mask.base + rows.first_block(row) + static_cast<uint32_t>(block), rows.position(row), rows.sample(row), mask.step}, {mask.seed_low, mask.seed_high});
+      {mask.base + rows.first_block(row) + static_cast<uint32_t>(block), rows.position(row), rows.sample(row), mask.step},
+      {mask.seed_low, mask.seed_high});
   for (int64_t k = 0; k < 8 && block * 8 + k < features; ++k) {
     const uint32_t bits = words[static_cast<size_t>(k / 2)] >> (k % 2 * 16) & 0xFFFF;
     const int64_t i = row * features + block * 8 + k;
@@ -48,14 +49,16 @@ constexpr void multiply_block(const Mask& mask, const Rows& rows, const float* x
 
 /// y = x * mask for x [rows, features].
 template <class Rows>
-void multiply_by_mask(const Mask& mask, const Rows& which, const float* x, float* y, int64_t rows, int64_t features, void* stream);
+void multiply_by_mask(const Mask& mask, const Rows& which, const float* x, float* y, int64_t rows, int64_t features,
+                      void* stream);
 
 /// As apply_adamw and apply_sgd of models/ops/optimizer_update.h.
-void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel, void* stream);
+void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel,
+                 void* stream);
 void apply_sgd(const SgdUpdate& update, float* param, const float* grad, float* buffer, int64_t numel, void* stream);
 
-/// sums[b] = sum of squares of data[b * block, (b + 1) * block) in fp64 for b < blocks, the last block up to numel; the order of
-/// additions depends on the block's own length only.
+/// sums[b] = sum of squares of data[b * block, (b + 1) * block) in fp64 for b < blocks, the last block up to numel; the order
+/// of additions depends on the block's own length only.
 void sums_of_squares(const float* data, int64_t numel, int64_t block, int64_t blocks, double* sums, void* stream);
 
 }  // namespace fmtrain::gpu

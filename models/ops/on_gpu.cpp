@@ -10,8 +10,12 @@ namespace fmtrain {
 namespace {
 
 gpu::Mask mask_of(const DropoutKey& key) {
-  return {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32), key.step, key.layer << 24 | static_cast<uint32_t>(key.site) << 20,
-          key.threshold(), key.scale()};
+  return {static_cast<uint32_t>(key.seed),
+          static_cast<uint32_t>(key.seed >> 32),
+          key.step,
+          key.layer << 24 | static_cast<uint32_t>(key.site) << 20,
+          key.threshold(),
+          key.scale()};
 }
 
 /// Launches on the current stream of the tensor's device.
@@ -27,21 +31,26 @@ at::Tensor masked(const at::Tensor& x, const Rows& which, int64_t features, cons
   const auto from = x.contiguous();
   auto y = at::empty_like(from);
   launch(y, [&](void* stream) {
-    gpu::multiply_by_mask(mask_of(key), which, from.data_ptr<float>(), y.data_ptr<float>(), features == 0 ? 0 : y.numel() / features, features, stream);
+    gpu::multiply_by_mask(mask_of(key), which, from.data_ptr<float>(), y.data_ptr<float>(),
+                          features == 0 ? 0 : y.numel() / features, features, stream);
   });
   return y;
 }
 
-at::Tensor masked_square(const at::Tensor& x, uint32_t sample, const DropoutKey& key) { return masked(x, gpu::SquareRows{sample, x.size(1)}, x.size(2), key); }
+at::Tensor masked_square(const at::Tensor& x, uint32_t sample, const DropoutKey& key) {
+  return masked(x, gpu::SquareRows{sample, x.size(1)}, x.size(2), key);
+}
 
 class AttentionDropout final : public torch::autograd::Function<AttentionDropout> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& weights, int64_t sample, const DropoutKey& key) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& weights, int64_t sample,
+                            const DropoutKey& key) {
     ctx->saved_data["key"] = key.saved();
     ctx->saved_data["sample"] = sample;
     return masked_square(weights, static_cast<uint32_t>(sample), key);
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, const torch::autograd::variable_list& grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& grads) {
     const auto key = DropoutKey::restored(ctx->saved_data["key"].toIntVector());
     return {masked_square(grads[0], static_cast<uint32_t>(ctx->saved_data["sample"].toInt()), key), {}, {}};
   }
@@ -49,9 +58,11 @@ class AttentionDropout final : public torch::autograd::Function<AttentionDropout
 
 }  // namespace
 
-at::Tensor mask_rows_on_gpu(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& samples, const DropoutKey& key) {
+at::Tensor mask_rows_on_gpu(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& samples,
+                            const DropoutKey& key) {
   for (const auto* rows : {&positions, &samples})
-    TORCH_CHECK(rows->device() == x.device() && rows->is_contiguous() && rows->numel() == x.size(0), "a position and a sample for every row, on ", x.device());
+    TORCH_CHECK(rows->device() == x.device() && rows->is_contiguous() && rows->numel() == x.size(0),
+                "a position and a sample for every row, on ", x.device());
   return masked(x, gpu::TableRows{positions.data_ptr<int64_t>(), samples.data_ptr<int64_t>()}, x.size(1), key);
 }
 
@@ -59,9 +70,11 @@ at::Tensor attention_dropout_on_gpu(const at::Tensor& weights, uint32_t sample, 
   return AttentionDropout::apply(weights, static_cast<int64_t>(sample), key);
 }
 
-void adamw_on_gpu(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg, const at::Tensor& exp_avg_sq) {
+void adamw_on_gpu(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg,
+                  const at::Tensor& exp_avg_sq) {
   launch(param, [&](void* stream) {
-    gpu::apply_adamw(update, param.data_ptr<float>(), grad.data_ptr<float>(), exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), param.numel(), stream);
+    gpu::apply_adamw(update, param.data_ptr<float>(), grad.data_ptr<float>(), exp_avg.data_ptr<float>(),
+                     exp_avg_sq.data_ptr<float>(), param.numel(), stream);
   });
 }
 
@@ -74,7 +87,9 @@ void sgd_on_gpu(const SgdUpdate& update, const at::Tensor& param, const at::Tens
 at::Tensor sums_of_squares_on_gpu(const at::Tensor& data, int64_t block) {
   const int64_t blocks = (data.numel() + block - 1) / block;
   auto sums = at::empty({blocks}, data.options().dtype(at::kDouble));
-  launch(data, [&](void* stream) { gpu::sums_of_squares(data.data_ptr<float>(), data.numel(), block, blocks, sums.data_ptr<double>(), stream); });
+  launch(data, [&](void* stream) {
+    gpu::sums_of_squares(data.data_ptr<float>(), data.numel(), block, blocks, sums.data_ptr<double>(), stream);
+  });
   return sums.cpu();
 }
 

@@ -16,7 +16,8 @@ at::Tensor attention_dropout_on_gpu(const at::Tensor& weights, uint32_t sample, 
 
 /// apply_adamw, apply_sgd and sum_of_squares of optimizer_update.h for contiguous fp32 tensors of equal size on one GPU.
 /// Elementwise with one path for every element, so any cut of the memory gives the same bits.
-void adamw_on_gpu(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg, const at::Tensor& exp_avg_sq);
+void adamw_on_gpu(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg,
+                  const at::Tensor& exp_avg_sq);
 void sgd_on_gpu(const SgdUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& buffer);
 
 /// fp64 [ceil(numel / block)] on the CPU: the sum of squares of every `block` elements of fp32 `data`, each in an order that

@@ -49,8 +49,11 @@ __global__ void squares(const float* data, int64_t numel, int64_t block, double*
 
 }  // namespace
 
-void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel, void* stream) {
-  if (numel > 0) adamw<<<blocks_for(numel), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(update, param, grad, exp_avg, exp_avg_sq, numel);
+void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel,
+                 void* stream) {
+  if (numel > 0)
+    adamw<<<blocks_for(numel), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(update, param, grad, exp_avg, exp_avg_sq,
+                                                                                 numel);
 }
 
 void apply_sgd(const SgdUpdate& update, float* param, const float* grad, float* buffer, int64_t numel, void* stream) {
@@ -58,7 +61,8 @@ void apply_sgd(const SgdUpdate& update, float* param, const float* grad, float* 
 }
 
 void sums_of_squares(const float* data, int64_t numel, int64_t block, int64_t blocks, double* sums, void* stream) {
-  if (blocks > 0) squares<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(data, numel, block, sums);
+  if (blocks > 0)
+    squares<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(data, numel, block, sums);
 }
 
 }  // namespace fmtrain::gpu

@@ -21,7 +21,8 @@ struct Updates {
 
 Updates updates_of(const OptimizerSection& c, double lr, double scale, double weight_decay, int64_t steps) {
   return {adamw_update(lr, weight_decay, c.beta1, c.beta2, c.eps, scale, steps),
-          {static_cast<float>(scale), static_cast<float>(weight_decay), static_cast<float>(c.momentum), static_cast<float>(lr)}};
+          {static_cast<float>(scale), static_cast<float>(weight_decay), static_cast<float>(c.momentum),
+           static_cast<float>(lr)}};
 }
 
 }  // namespace
@@ -65,8 +66,8 @@ int64_t norm_blocks(const FlatLayout& layout) { return (layout.numel + kNormBloc
 void block_sums(const at::Tensor& gradient, int64_t first, int64_t last, double* sums) {
   if (gradient.is_cuda()) {
     if (first == last) return;
-    const auto part = gradient.narrow(0, first * kNormBlock, std::min(last * kNormBlock, gradient.numel()) - first * kNormBlock);
-    const auto values = sums_of_squares_on_gpu(part, kNormBlock);
+    const int64_t begin = first * kNormBlock, end = std::min(last * kNormBlock, gradient.numel());
+    const auto values = sums_of_squares_on_gpu(gradient.narrow(0, begin, end - begin), kNormBlock);
     std::copy_n(values.data_ptr<double>(), last - first, sums + first);
     return;
   }

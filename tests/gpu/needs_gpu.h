@@ -11,7 +11,8 @@ namespace fmtrain {
 inline int run_tests_with_gpus(size_t needed) {
   const size_t found = visible_gpus().size();
   if (found >= needed) return RUN_ALL_TESTS();
-  std::printf("[  SKIPPED ] all %d tests: they need %zu GPUs, this process sees %zu\n", testing::UnitTest::GetInstance()->total_test_count(), needed, found);
+  std::printf("[  SKIPPED ] all %d tests: they need %zu GPUs, this process sees %zu\n",
+              testing::UnitTest::GetInstance()->total_test_count(), needed, found);
   return 77;
 }
 

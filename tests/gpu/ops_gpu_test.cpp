@@ -20,7 +20,8 @@ const DropoutKey kKey{0.1, 0x987654321ull, 7, 3, DropoutSite::kOutput};
 template <class T>
 void expect_the_tree_of_the_cpu(at::ScalarType dtype, int ranks, int64_t numel, ReduceOp op) {
   auto rows = at::empty({ranks, numel}, dtype);
-  for (int r = 0; r < ranks; ++r) rows[r].copy_(at::sin(at::arange(numel, at::kDouble) * 12.9898 + r * 78.233) * (1 << (r % 20)));
+  for (int r = 0; r < ranks; ++r)
+    rows[r].copy_(at::sin(at::arange(numel, at::kDouble) * 12.9898 + r * 78.233) * (1 << (r % 20)));
   std::vector<Term> terms;
   for (int r = 0; r < ranks; ++r) terms.push_back({rows[r].data_ptr(), 1});
   auto expected = at::empty({numel}, dtype);
@@ -30,7 +31,8 @@ void expect_the_tree_of_the_cpu(at::ScalarType dtype, int ranks, int64_t numel, 
   const int own = ranks / 2;
   auto mine = there[own].clone();
   there[own].fill_(-1);  // a rank's own values do not come from the scratch rows
-  tree_reduce_cuda<T>({mine.data_ptr<T>(), there.data_ptr<T>(), numel, own, ranks}, mine.data_ptr<T>(), numel, op == ReduceOp::kMax, nullptr);
+  tree_reduce_cuda<T>({mine.data_ptr<T>(), there.data_ptr<T>(), numel, own, ranks}, mine.data_ptr<T>(), numel,
+                      op == ReduceOp::kMax, nullptr);
   EXPECT_TRUE(at::equal(mine.cpu(), expected)) << ranks << " ranks, " << numel << " of " << dtype;
 }
 
@@ -66,7 +68,8 @@ TEST(AttentionOnGpu, MasksHaveTheBitsOfTheCpu) {
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t i = 0; i < s; ++i) {
       auto row = at::empty({s});
-      dropout_mask(key, {static_cast<uint32_t>(i), 17}, static_cast<uint32_t>(h << 12), {row.data_ptr<float>(), static_cast<size_t>(s)});
+      dropout_mask(key, {static_cast<uint32_t>(i), 17}, static_cast<uint32_t>(h << 12),
+                   {row.data_ptr<float>(), static_cast<size_t>(s)});
       ASSERT_TRUE(at::equal(mask[h][i], row)) << h << " " << i;
     }
 }
@@ -96,12 +99,14 @@ TEST(AdamWOnGpu, FollowsTheCpuAndATen) {
   const int64_t numel = 10'007;
   auto cpu = state_of(numel), gpu = state_of(numel), aten = state_of(numel);
   const auto update = adamw_update(1e-3, 0.01, 0.9, 0.999, 1e-8, 0.5, 3);
-  apply_adamw(update, cpu[0].data_ptr<float>(), cpu[1].data_ptr<float>(), cpu[2].data_ptr<float>(), cpu[3].data_ptr<float>(), numel);
+  apply_adamw(update, cpu[0].data_ptr<float>(), cpu[1].data_ptr<float>(), cpu[2].data_ptr<float>(), cpu[3].data_ptr<float>(),
+              numel);
   for (auto& t : gpu) t = t.to(kGpu);
   adamw_on_gpu(update, gpu[0], gpu[1], gpu[2], gpu[3]);
   for (auto& t : aten) t = t.to(kGpu);
   aten[1].mul_(0.5);
-  at::_fused_adamw_({aten[0]}, {aten[1]}, {aten[2]}, {aten[3]}, {}, {at::full({}, 3.0, aten[0].options())}, 1e-3, 0.9, 0.999, 0.01, 1e-8, false, false, {}, {});
+  at::_fused_adamw_({aten[0]}, {aten[1]}, {aten[2]}, {aten[3]}, {}, {at::full({}, 3.0, aten[0].options())}, 1e-3, 0.9, 0.999,
+                    0.01, 1e-8, false, false, {}, {});
   for (const size_t k : {0u, 2u, 3u}) {
     EXPECT_TRUE(at::allclose(gpu[k].cpu(), cpu[k], 1e-6, 1e-9)) << k;
     EXPECT_TRUE(at::allclose(gpu[k], aten[k], 1e-6, 1e-9)) << k;
@@ -139,7 +144,8 @@ TEST(SumsOfSquaresOnGpu, AreThoseOfEachBlockAlone) {
   for (int64_t b = 0; b < 4; ++b) {
     const auto block = x.narrow(0, b * kBlock, std::min(kBlock, x.numel() - b * kBlock));
     EXPECT_EQ(sums[b].item<double>(), sums_of_squares_on_gpu(block.clone(), kBlock)[0].item<double>()) << b;
-    EXPECT_NEAR(sums[b].item<double>(), block.to(at::kDouble).square().sum().item<double>(), 1e-8 * static_cast<double>(kBlock));
+    EXPECT_NEAR(sums[b].item<double>(), block.to(at::kDouble).square().sum().item<double>(),
+                1e-8 * static_cast<double>(kBlock));
   }
 }
 

@@ -32,7 +32,8 @@ Batch batch_of(Task task, int64_t first_id) {
   b.types = at::zeros_like(rows);
   b.positions = at::cat({at::arange(7), at::arange(24), at::arange(29)});
   b.sample_ids = at::arange(3) + first_id;
-  b.targets = task == Task::kTokenClassification ? at::where(rows.remainder(7) == 0, kIgnoreTarget, rows.remainder(5)) : at::tensor({0, 4, 2}, at::kLong);
+  b.targets = task == Task::kTokenClassification ? at::where(rows.remainder(7) == 0, kIgnoreTarget, rows.remainder(5))
+                                                 : at::tensor({0, 4, 2}, at::kLong);
   b.valid_targets = b.targets.ne(kIgnoreTarget).sum().item<int64_t>();
   return b;
 }
@@ -57,7 +58,8 @@ Result train_some(Task task, Precision precision, OptimizerName optimizer, Devic
     for (int64_t leaf = 0; leaf < kLeaves; ++leaf) targets += static_cast<double>(batch_of(task, leaf).valid_targets);
     engine->begin_step({kLeaves, 0, kLeaves, targets});
     for (int64_t leaf = 0; leaf < kLeaves; ++leaf)
-      engine->backward(model->loss(to(batch_of(task, 3 * (step * kLeaves + leaf)), device), Pass{true, 1, step}), leaf + 1 == kLeaves);
+      engine->backward(model->loss(to(batch_of(task, 3 * (step * kLeaves + leaf)), device), Pass{true, 1, step}),
+                       leaf + 1 == kLeaves);
     const auto done = engine->step(optimizer == OptimizerName::kSgd ? 0.1 : 1e-3, false);
     EXPECT_TRUE(done.applied);
     result.losses.push_back(done.loss);
@@ -73,7 +75,8 @@ class TrainOnGpu : public testing::TestWithParam<std::pair<Task, Precision>> {};
 /// By SGD, for AdamW's first steps go by the sign of a gradient, and that of a gradient near zero is a matter of rounding.
 TEST_P(TrainOnGpu, FollowsTheCpu) {
   const auto [task, precision] = GetParam();
-  const auto cpu = train_some(task, precision, OptimizerName::kSgd, Device::kCpu), gpu = train_some(task, precision, OptimizerName::kSgd, Device::kCuda);
+  const auto cpu = train_some(task, precision, OptimizerName::kSgd, Device::kCpu),
+             gpu = train_some(task, precision, OptimizerName::kSgd, Device::kCuda);
   const double tolerance = precision == Precision::kFp32 ? 1e-5 : 1e-2;
   for (size_t i = 0; i < cpu.losses.size(); ++i) EXPECT_NEAR(gpu.losses[i], cpu.losses[i], tolerance * cpu.losses[i]) << i;
   EXPECT_LE((gpu.weights - cpu.weights).norm().item<double>(), tolerance * cpu.weights.norm().item<double>());
@@ -81,13 +84,16 @@ TEST_P(TrainOnGpu, FollowsTheCpu) {
 
 TEST_P(TrainOnGpu, RepeatsItsBits) {
   const auto [task, precision] = GetParam();
-  const auto one = train_some(task, precision, OptimizerName::kAdamW, Device::kCuda), two = train_some(task, precision, OptimizerName::kAdamW, Device::kAuto);
+  const auto one = train_some(task, precision, OptimizerName::kAdamW, Device::kCuda),
+             two = train_some(task, precision, OptimizerName::kAdamW, Device::kAuto);
   EXPECT_EQ(one.losses, two.losses);
   EXPECT_TRUE(at::equal(one.weights, two.weights));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TrainOnGpu, testing::Values(std::pair{Task::kTokenClassification, Precision::kFp32},
-    std::pair{Task::kSequenceClassification, Precision::kFp32}, std::pair{Task::kTokenClassification, Precision::kBf16}));
+INSTANTIATE_TEST_SUITE_P(Models, TrainOnGpu,
+                         testing::Values(std::pair{Task::kTokenClassification, Precision::kFp32},
+                                         std::pair{Task::kSequenceClassification, Precision::kFp32},
+                                         std::pair{Task::kTokenClassification, Precision::kBf16}));
 
 }  // namespace
 }  // namespace fmtrain

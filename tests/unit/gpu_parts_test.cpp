@@ -20,7 +20,8 @@ TEST(TreeFold, HasTheBitsOfTreeReduce) {
   for (const auto op : {ReduceOp::kTreeSum, ReduceOp::kMax})
     for (int ranks = 1; ranks <= 40; ++ranks) {
       auto rows = at::empty({ranks, kNumel}, at::kFloat);
-      for (int r = 0; r < ranks; ++r) rows[r].copy_(at::sin(at::arange(kNumel, at::kDouble) * 12.9898 + r * 78.233) * (1 << (r % 20)));
+      for (int r = 0; r < ranks; ++r)
+        rows[r].copy_(at::sin(at::arange(kNumel, at::kDouble) * 12.9898 + r * 78.233) * (1 << (r % 20)));
       std::vector<Term> terms;
       for (int r = 0; r < ranks; ++r) terms.push_back({rows[r].data_ptr(), 1});
       auto expected = at::empty({kNumel});
@@ -30,7 +31,8 @@ TEST(TreeFold, HasTheBitsOfTreeReduce) {
       const auto mine = rows[own].clone();
       rows[own].fill_(-1);
       const RankValues<float> values{mine.data_ptr<float>(), rows.data_ptr<float>(), kNumel, own, ranks};
-      for (int64_t i = 0; i < kNumel; ++i) ASSERT_EQ(tree_fold(values, i, op == ReduceOp::kMax), expected[i].item<float>()) << ranks << " " << i;
+      for (int64_t i = 0; i < kNumel; ++i)
+        ASSERT_EQ(tree_fold(values, i, op == ReduceOp::kMax), expected[i].item<float>()) << ranks << " " << i;
     }
 }
 
@@ -44,8 +46,12 @@ TEST(TreeFold, MaximumKeepsNaN) {
 }
 
 gpu::Mask mask_of(const DropoutKey& key) {
-  return {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32), key.step, key.layer << 24 | static_cast<uint32_t>(key.site) << 20,
-          key.threshold(), key.scale()};
+  return {static_cast<uint32_t>(key.seed),
+          static_cast<uint32_t>(key.seed >> 32),
+          key.step,
+          key.layer << 24 | static_cast<uint32_t>(key.site) << 20,
+          key.threshold(),
+          key.scale()};
 }
 
 TEST(MaskKernel, HasTheBitsOfDropout) {
@@ -55,7 +61,8 @@ TEST(MaskKernel, HasTheBitsOfDropout) {
     const auto x = at::randn({20, features});
     auto y = at::full({20, features}, -1.0);
     const gpu::TableRows rows{positions.data_ptr<int64_t>(), samples.data_ptr<int64_t>()};
-    for (int64_t i = 0; i < 20 * ((features + 7) / 8); ++i) gpu::multiply_block(mask_of(key), rows, x.data_ptr<float>(), y.data_ptr<float>(), features, i);
+    for (int64_t i = 0; i < 20 * ((features + 7) / 8); ++i)
+      gpu::multiply_block(mask_of(key), rows, x.data_ptr<float>(), y.data_ptr<float>(), features, i);
     EXPECT_TRUE(at::equal(y, dropout(x, positions, samples, key))) << features;
   }
 }
@@ -70,15 +77,24 @@ TEST(MaskKernel, HasTheBitsOfTheAttentionMask) {
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t q = 0; q < s; ++q) {
       auto row = at::empty({s});
-      dropout_mask(key, {static_cast<uint32_t>(q), 123}, static_cast<uint32_t>(h << 12), {row.data_ptr<float>(), static_cast<size_t>(s)});
+      dropout_mask(key, {static_cast<uint32_t>(q), 123}, static_cast<uint32_t>(h << 12),
+                   {row.data_ptr<float>(), static_cast<size_t>(s)});
       ASSERT_TRUE(at::equal(y[h][q], row)) << h << " " << q;
     }
 }
 
 TEST(DeviceChoice, GpusGoRoundByLocalRank) {
-  struct Case { Device wanted; int local_rank, visible, gpu; };
-  for (const auto& c : {Case{Device::kAuto, 0, 0, -1}, {Device::kAuto, 0, 1, 0}, {Device::kAuto, 3, 4, 3}, {Device::kCuda, 1, 2, 1}, {Device::kCuda, 5, 1, 0},
-                        {Device::kCuda, 5, 4, 1}, {Device::kCpu, 0, 8, -1}})
+  struct Case {
+    Device wanted;
+    int local_rank, visible, gpu;
+  };
+  for (const auto& c : {Case{Device::kAuto, 0, 0, -1},
+                        {Device::kAuto, 0, 1, 0},
+                        {Device::kAuto, 3, 4, 3},
+                        {Device::kCuda, 1, 2, 1},
+                        {Device::kCuda, 5, 1, 0},
+                        {Device::kCuda, 5, 4, 1},
+                        {Device::kCpu, 0, 8, -1}})
     EXPECT_EQ(gpu_of(c.wanted, c.local_rank, c.visible), c.gpu) << c.local_rank << " of " << c.visible;
   EXPECT_THROW(gpu_of(Device::kCuda, 0, 0), ConfigError);
 }
@@ -100,16 +116,19 @@ TEST(DeviceChoice, RanksOnGpusOfTheirOwnOrAllOnTheCpu) {
 
 TEST(DeviceChoice, TwoRanksOnOneGpuAreNamed) {
   const std::vector<Placement> placements{{0, "a", 0, "GPU-1"}, {1, "a", 1, "GPU-2"}, {2, "a", 0, "GPU-1"}};
-  EXPECT_EQ(refusal(placements), "these ranks share a GPU, and each needs one of its own:\n  rank 0  a  cuda:0  GPU-1\n  rank 2  a  cuda:0  GPU-1\n"
-                                 "start as many ranks a host as it has GPUs, or set engine.device: cpu");
+  EXPECT_EQ(refusal(placements),
+            "these ranks share a GPU, and each needs one of its own:\n  rank 0  a  cuda:0  GPU-1\n  rank 2  a  cuda:0  GPU-1\n"
+            "start as many ranks a host as it has GPUs, or set engine.device: cpu");
   EXPECT_EQ(refusal(placements, true), "");
 }
 
 TEST(DeviceChoice, RanksWithoutAGpuAmongOthersAreNamed) {
-  EXPECT_THAT(refusal({{0, "a", 0, "GPU-1"}, {1, "b", -1, ""}}, true), testing::HasSubstr("these do not:\n  rank 1  b  no GPU\n"));
+  EXPECT_THAT(refusal({{0, "a", 0, "GPU-1"}, {1, "b", -1, ""}}, true),
+              testing::HasSubstr("these do not:\n  rank 1  b  no GPU\n"));
   std::vector<Placement> many{{0, "a", 0, "GPU-1"}};
   for (int r = 1; r <= 40; ++r) many.push_back({r, "b", -1, ""});
-  EXPECT_THAT(refusal(many), testing::AllOf(testing::HasSubstr("rank 32  b"), testing::HasSubstr("and 8 more"), testing::Not(testing::HasSubstr("rank 33"))));
+  EXPECT_THAT(refusal(many), testing::AllOf(testing::HasSubstr("rank 32  b"), testing::HasSubstr("and 8 more"),
+                                            testing::Not(testing::HasSubstr("rank 33"))));
 }
 
 }  // namespace
