@@ -124,7 +124,7 @@ class Trainer {
                          static_cast<double>(std::max<int64_t>(step.valid_targets, 1))});
     for (int64_t leaf = 0; leaf < present; ++leaf) {
       const auto batch = loader.next();
-      engine_->backward(inputs_.model->loss(*batch, Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
+      engine_->backward(inputs_.model->loss(to(*batch, at::Device(options_.device)), Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
     }
     const double computed = now();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested());
