@@ -38,6 +38,9 @@ class Communicator {
   /// Zero-filled memory, 64-byte aligned, that collectives move without a copy (for MPI: this rank's part of a window shared
   /// within the node). Collective; same numel on every rank. Valid while the communicator lives.
   virtual at::Tensor allocate(int64_t numel, at::ScalarType dtype) = 0;
+  /// As allocate, but ranks that can share memory (for MPI: those of a node) get the same bytes, which exist once. For all_gather
+  /// and broadcast only: each rank writes no more than its own piece before the call.
+  virtual at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) = 0;
   /// In place: every rank ends with the reduction.
   virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
   /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.

@@ -56,11 +56,11 @@ class MpiCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
-  at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
-    check_numel(numel);
-    meet({Call::kAllocate, 0, static_cast<int32_t>(dtype), -1, numel, 0});
-    const auto& window = node_.allocate(static_cast<size_t>(numel) * c10::elementSize(dtype));
-    return at::from_blob(window.base[static_cast<size_t>(node_.rank())], {numel}, dtype);
+  at::Tensor allocate(int64_t numel, at::ScalarType dtype) override { return window_of(numel, dtype, false); }
+  at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override {
+    auto memory = window_of(numel, dtype, true);
+    barrier();  // its owner has filled it with zeros
+    return memory;
   }
 
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
@@ -90,10 +90,19 @@ class MpiCommunicator final : public Communicator {
     return comm;
   }
 
+  at::Tensor window_of(int64_t numel, at::ScalarType dtype, bool shared) {
+    check_numel(numel);
+    meet({Call::kAllocate, shared, static_cast<int32_t>(dtype), -1, numel, 0});
+    const auto& window = node_.allocate(static_cast<size_t>(numel) * c10::elementSize(dtype), shared);
+    return at::from_blob(window.base[static_cast<size_t>(node_.rank())], {numel}, dtype);
+  }
+
   // ---- order of the calls -------------------------------------------------------------------------
 
   Call call_of(Call::Kind kind, const at::Tensor& full, int detail) const {
     const auto [window, offset] = node_.find(full.data_ptr(), full.nbytes());
+    TORCH_CHECK(window < 0 || !node_.window(window).shared || kind == Call::kAllGather || kind == Call::kBroadcast,
+                "no reduction in memory that the ranks share");
     return {kind, detail, static_cast<int32_t>(full.scalar_type()), window, full.numel(), offset};
   }
 
@@ -243,7 +252,7 @@ class MpiCommunicator final : public Communicator {
   void spread_own(const Request& request, const Block& block) {
     const Range r = range(request, block, rank_);
     const int root = request.call.kind == Call::kBroadcast ? request.call.detail : -1;
-    if (root >= 0 && root != rank_ && map_.node_of(root) == mine_)  // every rank fetches: faster than one that writes to all
+    if (root >= 0 && map_.node_of(root) == mine_ && own_base(block) != base_of(block, root))  // every rank fetches: faster than one that writes to all
       std::memcpy(own_base(block), base_of(block, root), static_cast<size_t>(block.n * item(request)));
     if (r.count == 0) return;
     char* source = request.call.kind == Call::kAllGather ? shard_at(request, block) : at_range(request, own_base(block), r);
@@ -253,9 +262,12 @@ class MpiCommunicator final : public Communicator {
   }
 
   static void copy_to_peers(const Request& request, const Block& block, const char* source, const Range& r) {
-    for (char* base : block.base)
-      if (char* target = at_range(request, base, r); target != source && r.count > 0)
-        std::memcpy(target, source, static_cast<size_t>(r.count * item(request)));
+    const char* last = nullptr;
+    for (char* base : block.base) {
+      char* target = at_range(request, base, r);
+      if (target != source && target != last && r.count > 0) std::memcpy(target, source, static_cast<size_t>(r.count * item(request)));
+      last = target;
+    }
   }
 
   int rank_, size_, exceptions_;

@@ -93,6 +93,7 @@ class NcclCommunicator final : public Communicator {
     return at::zeros({numel}, at::device(device_).dtype(dtype));  // blocks of the allocator begin at multiples of 512 bytes
   }
 
+  at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override { return allocate(numel, dtype); }  // a GPU a rank
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     if (on_host(buffer)) return host_->all_reduce(buffer, op);
     check_reducible(buffer, at::kCUDA);

@@ -56,29 +56,32 @@ Node::Node(MPI_Comm comm, std::vector<int> ranks, const std::string& host, std::
 
 Node::Seat& Node::seat(int local) const { return *std::launder(reinterpret_cast<Seat*>(windows_[0].base[static_cast<size_t>(local)])); }
 
-const SharedWindow& Node::allocate(size_t bytes) {
+const SharedWindow& Node::allocate(size_t bytes, bool shared) {
   SharedWindow window;
   window.bytes = aligned(bytes);
+  window.shared = shared;
   uint64_t free = room();
   MPI_Allreduce(MPI_IN_PLACE, &free, 1, MPI_UINT64_T, MPI_MIN, comm_);
-  if (window.bytes > free / ranks_.size())
+  const size_t parts = shared ? 1 : ranks_.size();
+  if (window.bytes > free / parts)
     throw CommError(c10::str("/dev/shm has ", free >> 20, " MiB free but the ", size(), " ranks of this node share ",
-                             (window.bytes * ranks_.size() >> 20) + 1, " MiB: enlarge it (container: --shm-size), or start fewer ranks a node"));
+                             (window.bytes * parts >> 20) + 1, " MiB: enlarge it (container: --shm-size), or start fewer ranks a node"));
   MPI_Info info;
   MPI_Info_create(&info);
   MPI_Info_set(info, "alloc_shared_noncontig", "true");  // each rank's part begins on a page of its own
   void* mine = nullptr;
-  MPI_Win_allocate_shared(static_cast<MPI_Aint>(window.bytes + kAlign), 1, info, comm_, &mine, &window.handle);
+  const bool owner = !shared || me_ == 0;
+  MPI_Win_allocate_shared(owner ? static_cast<MPI_Aint>(window.bytes + kAlign) : 0, 1, info, comm_, &mine, &window.handle);
   MPI_Info_free(&info);
   for (int r = 0; r < size(); ++r) {
     MPI_Aint length = 0;
     int unit = 0;
     void* base = nullptr;
-    MPI_Win_shared_query(window.handle, r, &length, &unit, &base);
+    MPI_Win_shared_query(window.handle, shared ? 0 : r, &length, &unit, &base);
     // mappings differ between processes by whole pages, so all of them round up alike
     window.base.push_back(reinterpret_cast<char*>(aligned(reinterpret_cast<uintptr_t>(base))));
   }
-  std::memset(window.base[static_cast<size_t>(me_)], 0, window.bytes);  // the owner touches first: pages near its core
+  if (owner) std::memset(window.base[static_cast<size_t>(me_)], 0, window.bytes);  // the owner touches first: pages near its core
   windows_.push_back(std::move(window));
   return windows_.back();
 }

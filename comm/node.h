@@ -12,11 +12,12 @@
 
 namespace fmtrain {
 
-/// The same number of bytes for every rank of a node, mapped by all (an MPI-3 shared window). Zero-filled.
+/// The same number of bytes for every rank of a node, or the same bytes, mapped by all (an MPI-3 shared window). Zero-filled.
 struct SharedWindow {
   MPI_Win handle = MPI_WIN_NULL;
-  std::vector<char*> base;  ///< of each local rank, 64-byte aligned
+  std::vector<char*> base;  ///< of each local rank, 64-byte aligned; in a shared window all the same
   size_t bytes = 0;
+  bool shared = false;      ///< one memory for all ranks of the node
 };
 
 /// What a rank calls, and where the memory lies that its peers may touch.
@@ -44,8 +45,9 @@ class Node {
   int size() const { return static_cast<int>(ranks_.size()); }
   const Peers& peers() const { return *peers_; }
 
-  /// Collective. Throws CommError, on every rank, if /dev/shm has not enough room.
-  const SharedWindow& allocate(size_t bytes);
+  /// Collective. `shared`: the bytes exist once, not once a rank. Throws CommError, on every rank, if /dev/shm has not enough
+  /// room.
+  const SharedWindow& allocate(size_t bytes, bool shared = false);
   const SharedWindow& window(int32_t number) const { return windows_[static_cast<size_t>(number)]; }
   /// Number of the window that holds these bytes of this rank, and the offset in it; {-1, 0} if none does.
   std::pair<int32_t, int64_t> find(const void* data, size_t bytes) const;

@@ -34,6 +34,7 @@ class SingleCommunicator final : public Communicator {
     check_numel(numel);
     return at::zeros({numel}, at::device(device_).dtype(dtype));
   }
+  at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override { return allocate(numel, dtype); }
   Work all_reduce(at::Tensor buffer, ReduceOp) override {
     check_reducible(buffer, type_of(buffer));
     return {};

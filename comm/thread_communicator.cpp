@@ -73,6 +73,11 @@ class ThreadCommunicator final : public Communicator {
     agree(numel, "allocate");
     return at::zeros({numel}, dtype);
   }
+  at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override {
+    check_numel(numel);
+    agree(numel, "allocate_shared");
+    return hub_.exchange(rank_, rank_ == 0 ? at::zeros({numel}, dtype) : at::Tensor())[0];
+  }
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);
     const auto sum = reduced(buffer, op);
@@ -92,7 +97,10 @@ class ThreadCommunicator final : public Communicator {
     check_shard(full, shard, size_, at::kCPU);
     agree(full.numel(), "all_gather");
     const auto shards = hub_.exchange(rank_, shard.clone());  // shard may lie inside full
-    full.copy_(at::cat(shards).view_as(full));
+    const auto fulls = hub_.exchange(rank_, full);
+    const auto first = std::find_if(fulls.begin(), fulls.end(), [&](const auto& other) { return other.data_ptr() == full.data_ptr(); });
+    if (first - fulls.begin() == rank_) full.copy_(at::cat(shards).view_as(full));  // shared memory is written once
+    hub_.meet();
     return {};
   }
   Work broadcast(at::Tensor buffer, int root) override {

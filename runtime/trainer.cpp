@@ -27,7 +27,7 @@ class Trainer {
       : config_(config), comm_(comm), options_(options), outputs_(config, comm, options), inputs_(load_inputs(config, comm, at::Device(options.device))),
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
-        engine_(make_replicated_engine(*inputs_.model, comm, config.optimizer, config.numerics.exact)),
+        engine_(make_engine()),
         checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep) {
     check_ranks(config.batch, comm.size());
   }
@@ -44,6 +44,14 @@ class Trainer {
   }
 
  private:
+  std::unique_ptr<Engine> make_engine() {
+    const int64_t stage = config_.engine.zero;
+    const bool exact = config_.numerics.exact;
+    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact);
+    if (stage == 3 && options_.device != "cpu") throw ConfigError("engine.zero: 3 needs ranks that share memory; on GPUs use 2");
+    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact);
+  }
+
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }
 
   void enter(const char* phase) const {

@@ -98,7 +98,7 @@ struct CheckpointSection {
 
 struct EngineSection {
   Device device = Device::kAuto;
-  int64_t zero = 0;                     ///< 0: replicated; 1, 2: sharded optimizer state and gradients
+  int64_t zero = 0;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
   Precision precision = Precision::kFp32;
   std::string recompute = "none";
   std::optional<int64_t> threads;       ///< per rank; absent (auto): the cores of the affinity mask over the ranks of the node

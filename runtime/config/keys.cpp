@@ -248,9 +248,9 @@ std::vector<Line> system_keys() {
           .free(),
       key("checkpoint.async", "write while the next steps run", &C::checkpoint, &CheckpointSection::async).free(),
       key("engine.device", "auto: a GPU if there is one", &C::engine, &Eng::device).free(),
-      key("engine.zero", "0: parameters and optimizer state whole on every rank", &C::engine, &Eng::zero)
-          .range(0, 0)
-          .planned({"1", "2", "3"})
+      key("engine.zero", "what ranks share out, ZeRO: 1 optimizer state, 2 and gradients, 3 and parameters; 0: nothing", &C::engine,
+          &Eng::zero)
+          .range(0, 3)
           .free(),
       key("engine.precision", "bf16: products in bf16, weights and sums in fp32", &C::engine, &Eng::precision)
           .planned({"fp16"}),

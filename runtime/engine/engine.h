@@ -38,4 +38,8 @@ class Engine : public Stateful {
 /// Stage 0: parameters, gradients and optimizer state whole on every rank.
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact);
 
+/// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node). With exact: the
+/// bits of stage 0.
+std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact);
+
 }  // namespace fmtrain

@@ -20,14 +20,10 @@ FlatLayout make_layout(const std::vector<NamedParameter>& trainable) {
   return layout;
 }
 
-std::pair<int64_t, int64_t> ShardPlan::range(int rank) const {
-  const int64_t units = aligned(numel) / kAlignment;
-  return {rank * units / world * kAlignment, (rank + int64_t{1}) * units / world * kAlignment};
-}
-
-FlatParams::FlatParams(std::vector<NamedParameter> trainable) : parameters_(std::move(trainable)), layout_(make_layout(parameters_)) {
+FlatParams::FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory)
+    : parameters_(std::move(trainable)), layout_(make_layout(parameters_)), values_(std::move(memory)) {
   TORCH_CHECK(!parameters_.empty(), "no trainable parameter");
-  values_ = at::zeros({layout_.numel}, parameters_[0].value.options().requires_grad(false));
+  if (!values_.defined()) values_ = at::zeros({layout_.numel}, parameters_[0].value.options().requires_grad(false));
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& place = layout_.tensors[i];
     const at::Tensor view = values_.narrow(0, place.offset, place.numel).view(place.shape);
@@ -36,11 +32,11 @@ FlatParams::FlatParams(std::vector<NamedParameter> trainable) : parameters_(std:
   }
 }
 
-void append_pieces(std::vector<TensorPiece>& pieces, const std::string& prefix, const FlatLayout& layout, const at::Tensor& flat,
-                   std::pair<int64_t, int64_t> range) {
+void append_pieces(std::vector<TensorPiece>& pieces, const std::string& prefix, const FlatLayout& layout, Range range,
+                   const at::Tensor& memory, int64_t memory_first) {
   for (const auto& t : layout.tensors) {
-    const int64_t first = std::max(t.offset, range.first), last = std::min(t.offset + t.numel, range.second);
-    if (first < last) pieces.push_back({prefix + t.name, t.shape, first - t.offset, flat.narrow(0, first, last - first)});
+    const int64_t first = std::max(t.offset, range.first), last = std::min(t.offset + t.numel, range.last);
+    if (first < last) pieces.push_back({prefix + t.name, t.shape, first - t.offset, memory.narrow(0, first - memory_first, last - first)});
   }
 }
 

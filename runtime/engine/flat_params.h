@@ -1,15 +1,15 @@
 // The flat layout: every trainable parameter at a fixed place of one long fp32 array, each on a 64-byte boundary. Arithmetic
-// first (FlatLayout, ShardPlan), memory second (FlatParams).
+// first (FlatLayout), memory second (FlatParams).
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "models/task_model.h"
 #include "runtime/checkpoint/state_dict.h"
+#include "runtime/engine/shard_plan.h"
 
 namespace fmtrain {
 
@@ -30,20 +30,13 @@ struct FlatLayout {
 
 FlatLayout make_layout(const std::vector<NamedParameter>& trainable);
 
-/// Who owns which range of the flat layout.
-struct ShardPlan {
-  int64_t numel;
-  int world;
-  /// [first, second) of `rank`: nearly equal multiples of kAlignment that tile 0..numel.
-  std::pair<int64_t, int64_t> range(int rank) const;
-};
-
 class FlatParams {
  public:
-  /// Moves the values of `trainable` into flat memory and rebinds them to views of it.
-  explicit FlatParams(std::vector<NamedParameter> trainable);
+  /// Moves the values of `trainable` into `memory` (fp32, at least the layout's numel; undefined: memory of its own) and rebinds
+  /// them to views of it.
+  explicit FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory = {});
   const FlatLayout& layout() const { return layout_; }
-  const at::Tensor& values() const { return values_; }  ///< fp32 [layout().numel]
+  const at::Tensor& values() const { return values_; }  ///< fp32 [layout().numel or more]
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
 
  private:
@@ -52,8 +45,9 @@ class FlatParams {
   at::Tensor values_;
 };
 
-/// The parts of `flat` (laid out as `layout`) inside [first, last), one piece a tensor, named prefix + tensor name.
-void append_pieces(std::vector<TensorPiece>& pieces, const std::string& prefix, const FlatLayout& layout, const at::Tensor& flat,
-                   std::pair<int64_t, int64_t> range);
+/// The elements of `range` of the layout, one piece a tensor, named prefix + tensor name, as views of `memory`, whose element 0
+/// is element `memory_first` of the layout.
+void append_pieces(std::vector<TensorPiece>& pieces, const std::string& prefix, const FlatLayout& layout, Range range,
+                   const at::Tensor& memory, int64_t memory_first);
 
 }  // namespace fmtrain

@@ -1,4 +1,4 @@
-// The update rule over a range of the flat layout. Elementwise: shards see the same numbers as a whole.
+// The update rule over ranges of the flat layout. Elementwise: shards see the same numbers as a whole.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -9,35 +9,39 @@
 
 #include "runtime/config/config.h"
 #include "runtime/engine/flat_params.h"
+#include "runtime/engine/shard_plan.h"
 
 namespace fmtrain {
 
 class Optimizer {
  public:
-  /// State for the elements [range.first, range.second) of the layout, which must outlive this object.
-  Optimizer(const OptimizerSection& config, const FlatLayout& layout, std::pair<int64_t, int64_t> range, at::TensorOptions options);
-  /// values, gradient: fp32 [layout.numel]; only the range is touched. The gradient is multiplied by `scale` first.
-  void step(const at::Tensor& values, const at::Tensor& gradient, double lr, double scale);
+  /// State for the elements of the ascending ranges `owned` of the layout, which must outlive this object.
+  Optimizer(const OptimizerSection& config, const FlatLayout& layout, std::vector<Range> owned, at::TensorOptions options);
+  /// values: fp32 [at least layout.numel], of which only the owned ranges are touched; gradients: fp32, one for each owned range
+  /// and as long. They are multiplied by `scale` first.
+  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale);
   /// Updates done so far.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
-  /// "exp_avg/", "exp_avg_sq/" (AdamW) or "momentum/" (SGD), and the state: fp32 [range].
+  /// "exp_avg/", "exp_avg_sq/" (AdamW) or "momentum/" (SGD), and the state: fp32, the owned ranges one after the other.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
-  std::pair<int64_t, int64_t> range() const { return range_; }
+  const std::vector<Range>& owned() const { return owned_; }
 
  private:
-  void update(const at::Tensor& values, const at::Tensor& gradient, int64_t first, int64_t last, double lr, double scale, double weight_decay);
+  void update(const at::Tensor& values, const at::Tensor& gradient, Range part, int64_t at_state, double lr, double scale, double weight_decay);
   OptimizerSection config_;
   const FlatLayout& layout_;
-  std::pair<int64_t, int64_t> range_;
+  std::vector<Range> owned_;
   std::vector<std::pair<std::string, at::Tensor>> state_;
   int64_t steps_ = 0;
 };
 
-/// Elements of the fixed blocks of the flat layout over which the squares of the gradient are summed in fp64.
-inline constexpr int64_t kNormBlock = 64 * 1024;
+/// The parameters and the optimizer's state inside `wanted`, ascending ranges that the optimizer owns, and its number of updates.
+StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer, const std::vector<Range>& wanted);
+
+/// Blocks of kNormBlock elements of the layout.
 int64_t norm_blocks(const FlatLayout& layout);
-/// sums[b] = sum of squares of block b, for the blocks [first, last).
-void block_sums(const at::Tensor& gradient, int64_t first, int64_t last, double* sums);
+/// sums[i] = sum of squares of the i-th kNormBlock elements of `part` (fp32, contiguous), the last block as long as it is.
+void block_sums(const at::Tensor& part, double* sums);
 
 }  // namespace fmtrain

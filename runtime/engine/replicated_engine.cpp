@@ -1,10 +1,11 @@
 #include <torch/torch.h>
 
 #include <chrono>
-#include <cmath>
 
+#include "runtime/engine/agreement.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/flat_params.h"
+#include "runtime/engine/gradient_hooks.h"
 #include "runtime/engine/leaf_sum.h"
 #include "runtime/engine/optimizer.h"
 
@@ -15,27 +16,6 @@ namespace {
 constexpr int64_t kBucket = 4 << 20;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-std::vector<NamedParameter> trainable(TaskModel& model) {
-  std::vector<NamedParameter> result;
-  for (const auto& p : model.parameters())
-    if (p.value.requires_grad()) result.push_back(p);
-  return result;
-}
-
-/// Calls back when autograd has finished the gradient of one parameter, and takes that gradient away.
-class GradientHook final : public torch::autograd::PostAccumulateGradHook {
- public:
-  explicit GradientHook(std::function<void(const at::Tensor&)> ready) : ready_(std::move(ready)) {}
-  void operator()(const torch::autograd::Variable& parameter) override {
-    const at::NoGradGuard no_grad;
-    ready_(parameter.grad());
-    parameter.mutable_grad().reset();
-  }
-
- private:
-  std::function<void(const at::Tensor&)> ready_;
-};
 
 /// Consecutive tensors of the layout that are reduced together.
 struct Bucket {
@@ -48,21 +28,16 @@ class ReplicatedEngine final : public Engine {
   ReplicatedEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact)
       : model_(model), comm_(comm), op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum), clip_(optimizer.clip_norm), params_(trainable(model)),
         gradient_(comm.allocate(layout().numel, at::kFloat)), sum_(layout(), gradient_, exact),
-        optimizer_(optimizer, layout(), {0, layout().numel}, gradient_.options()) {
+        optimizer_(optimizer, layout(), {{0, layout().numel}}, gradient_.options()),
+        hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
     cut_buckets();
-    for (size_t i = 0; i < params_.parameters().size(); ++i)
-      torch::autograd::impl::set_post_acc_grad_hooks(
-          params_.parameters()[i].value, std::make_unique<GradientHook>([this, i](const at::Tensor& gradient) { gradient_ready(i, gradient); }));
     model.parameters_changed();
-  }
-
-  ~ReplicatedEngine() override {
-    for (const auto& p : params_.parameters()) torch::autograd::impl::set_post_acc_grad_hooks(p.value, nullptr);
   }
 
   void begin_step(const StepShape& shape) override {
     shape_ = shape;
-    losses_.assign(static_cast<size_t>(shape.slots), 0.0);
+    facts_ = {std::vector<double>(static_cast<size_t>(shape.slots), 0.0), std::vector<double>(static_cast<size_t>(norm_blocks(layout())), 0.0),
+              shape.divisor, false};
     leaf_ = 0;
     next_bucket_ = buckets_.size();
     waiting_.resize(buckets_.size());
@@ -72,7 +47,7 @@ class ReplicatedEngine final : public Engine {
 
   void backward(const Loss& loss, bool last_leaf) override {
     TORCH_CHECK(last_leaf == sum_.last_leaf(), "leaf ", leaf_, " of ", shape_.present, " is out of order");
-    losses_[static_cast<size_t>(shape_.first + leaf_)] = loss.sum.item<double>();
+    facts_.losses[static_cast<size_t>(shape_.first + leaf_)] = loss.sum.item<double>();
     torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, 1.0 / shape_.divisor)});
     const at::NoGradGuard no_grad;
     sum_.finish_leaf();
@@ -85,18 +60,20 @@ class ReplicatedEngine final : public Engine {
     StepResult result;
     const double start = now();
     reduce_rest();
-    agree(result, stop);
+    add_squares();
+    facts_.stop = stop;
+    agree(comm_, facts_, gradient_.device(), result);
     result.communication = now() - start;
     if (result.applied) {
-      optimizer_.step(params_.values(), gradient_, lr, clip_scale(result.grad_norm));
+      optimizer_.step(params_.values(), {gradient_}, lr, clip_scale(clip_, result.grad_norm));
       model_.parameters_changed();
     }
     result.optimizer = now() - start - result.communication;
     return result;
   }
 
-  StateDict state() override { return pieces(ShardPlan{layout().numel, comm_.size()}.range(comm_.rank())); }
-  StateDict targets() override { return pieces({0, layout().numel}); }
+  StateDict state() override { return pieces(ShardPlan(layout().numel, comm_.size()).owned(comm_.rank())); }
+  StateDict targets() override { return pieces(optimizer_.owned()); }
   void load_state(const Json& small) override {
     optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
     model_.parameters_changed();
@@ -135,37 +112,15 @@ class ReplicatedEngine final : public Engine {
     works_.clear();
   }
 
-  /// Loss, gradient norm and the wish to stop in one exchange. Every slot is filled by one rank, the others add zero.
-  void agree(StepResult& result, bool stop) {
-    const int64_t blocks = norm_blocks(layout());
-    auto facts = at::zeros({shape_.slots + blocks + 1}, at::kDouble);
-    auto* values = facts.data_ptr<double>();
-    std::copy(losses_.begin(), losses_.end(), values);
-    const int64_t size = comm_.size(), rank = comm_.rank();
-    block_sums(gradient_, rank * blocks / size, (rank + 1) * blocks / size, values + shape_.slots);
-    values[shape_.slots + blocks] = stop ? 1 : 0;
-    at::Tensor shared = facts.to(gradient_.device());  // the communicator's own device
-    comm_.all_reduce(shared, ReduceOp::kSum).wait();
-    facts.copy_(shared);
-    double squares = 0;
-    for (int64_t i = 0; i < shape_.slots; ++i) result.loss += values[i];
-    for (int64_t b = 0; b < blocks; ++b) squares += values[shape_.slots + b];
-    result.loss /= shape_.divisor;
-    result.grad_norm = std::sqrt(squares);
-    result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
-    result.stop = values[shape_.slots + blocks] > 0;
+  /// Every rank sums the squares of its share of the blocks.
+  void add_squares() {
+    const int64_t blocks = norm_blocks(layout()), size = comm_.size(), rank = comm_.rank();
+    const int64_t first = rank * blocks / size, last = (rank + 1) * blocks / size;
+    const Range part{std::min(first * kNormBlock, layout().numel), std::min(last * kNormBlock, layout().numel)};
+    block_sums(gradient_.narrow(0, part.first, part.numel()), facts_.squares.data() + first);
   }
 
-  /// As torch.nn.utils.clip_grad_norm_.
-  double clip_scale(double norm) const { return clip_ > 0 ? std::min(1.0, clip_ / (norm + 1e-6)) : 1.0; }
-
-  StateDict pieces(std::pair<int64_t, int64_t> range) {
-    StateDict dict;
-    append_pieces(dict.pieces, "param/", layout(), params_.values(), range);
-    for (const auto& [prefix, state] : optimizer_.state()) append_pieces(dict.pieces, prefix, layout(), state, range);
-    dict.small["optimizer_steps"] = optimizer_.steps();
-    return dict;
-  }
+  StateDict pieces(const std::vector<Range>& ranges) { return optimizer_state(layout(), params_.values(), optimizer_, ranges); }
 
   TaskModel& model_;
   Communicator& comm_;
@@ -175,11 +130,12 @@ class ReplicatedEngine final : public Engine {
   at::Tensor gradient_;
   LeafSum sum_;
   Optimizer optimizer_;
+  GradientHooks hooks_;
   std::vector<Bucket> buckets_;
   std::vector<size_t> bucket_of_;
   StepShape shape_;
   int64_t leaf_ = 0;
-  std::vector<double> losses_;
+  StepFacts facts_;
   std::vector<int64_t> waiting_;  ///< tensors still without their final gradient, a bucket
   size_t next_bucket_ = 0;        ///< buckets below this one have not been started
   std::vector<Work> works_;

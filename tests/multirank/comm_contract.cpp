@@ -194,6 +194,28 @@ TEST_P(Contract, AllGatherLaysTheShardsInRankOrder) {
   });
 }
 
+TEST_P(Contract, SharedMemoryIsFilledByEveryRanksPiece) {
+  GetParam().run([](Communicator& comm) {
+    for (const int64_t numel : {1, 1023, 65'537}) {
+      auto full = comm.allocate_shared(numel * comm.size(), at::kFloat);
+      EXPECT_EQ(full.ne(0).sum().item<int64_t>(), 0);
+      comm.barrier();
+      for (int round = 0; round < 3; ++round) {
+        auto own = full.narrow(0, comm.rank() * numel, numel);
+        own.copy_(integers(comm.rank() + round, numel, at::kFloat));
+        comm.all_gather(full, own).wait();
+        std::vector<at::Tensor> all;
+        for (int r = 0; r < comm.size(); ++r) all.push_back(integers(r + round, numel, at::kFloat));
+        EXPECT_TRUE(same_bits(full, at::cat(all))) << numel << " round " << round;
+        comm.barrier();  // all have looked before anyone writes again
+      }
+      auto outside = integers(comm.rank(), numel, at::kFloat).to(full.device());
+      comm.all_gather(full, outside).wait();
+      EXPECT_TRUE(same_bits(full, at::cat(of_all_ranks(comm.size(), numel, at::kFloat, integers)))) << numel << " from outside";
+    }
+  });
+}
+
 TEST_P(Contract, BroadcastFromEveryRoot) {
   each_memory([](Communicator& comm, Placer& placed) {
     for (const auto dtype : {at::kFloat, at::kLong, at::kByte})

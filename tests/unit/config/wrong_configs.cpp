@@ -89,7 +89,7 @@ std::vector<WrongConfig> wrong_numbers() {
        "3:19: evaluate.every: must be epoch or a whole number of steps from 1, not \"epochs\""},
       {ok + "engine: {threads: 0}\n", "3:19: engine.threads: must be between 1 and 4096, not 0"},
       {ok + "engine: {threads: all}\n", "3:19: engine.threads: must be a whole number, not \"all\""},
-      {ok + "engine: {zero: 4}\n", "3:16: engine.zero: must be 0, not 4"},
+      {ok + "engine: {zero: 4}\n", "3:16: engine.zero: must be between 0 and 3, not 4"},
   };
 }
 

@@ -1,0 +1,28 @@
+#include "runtime/engine/agreement.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <numeric>
+
+namespace fmtrain {
+
+void agree(Communicator& comm, const StepFacts& facts, at::Device device, StepResult& result) {
+  auto all = facts.losses;
+  all.insert(all.end(), facts.squares.begin(), facts.squares.end());
+  all.push_back(facts.stop ? 1 : 0);
+  at::Tensor shared = at::tensor(all, at::kDouble).to(device);
+  comm.all_reduce(shared, ReduceOp::kSum).wait();  // every number is one rank's and 0 elsewhere, so the order does not matter
+  shared = shared.cpu();
+  const double* values = shared.data_ptr<double>();
+  const double* squares = values + facts.losses.size();
+  const double* end = squares + facts.squares.size();
+  result.loss = std::accumulate(values, squares, 0.0) / facts.divisor;
+  result.grad_norm = std::sqrt(std::accumulate(squares, end, 0.0));
+  result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  result.stop = *end > 0;
+}
+
+double clip_scale(double limit, double norm) { return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0; }
+
+}  // namespace fmtrain

@@ -1,0 +1,48 @@
+// Which rank owns which elements of the flat layout, for the ZeRO stages 1 to 3 (Rajbhandari et al., "ZeRO: memory optimizations
+// toward training trillion parameter models", SC 2020). Arithmetic only: no memory, no communication.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace fmtrain {
+
+/// Elements of the fixed blocks of the flat layout over which the squares of the gradient are summed in fp64. Shards begin and
+/// end at blocks, so the sums, and with them the norm, do not depend on the number of ranks.
+inline constexpr int64_t kNormBlock = 4096;
+
+/// Elements [first, last).
+struct Range {
+  int64_t first = 0, last = 0;
+  int64_t numel() const { return last - first; }
+};
+
+/// The layout is cut into buckets of about 4 Mi elements (16 MiB of gradients), each bucket into one piece a rank, all of the same
+/// length. So every bucket can be reduced by itself, by all ranks alike. A rank's shard is its pieces in order.
+class ShardPlan {
+ public:
+  /// numel >= 0 elements, world >= 1 ranks.
+  ShardPlan(int64_t numel, int world);
+  /// Elements of a buffer that has room for all pieces: at most `world` blocks more than numel.
+  int64_t padded() const { return buckets_ == 0 ? 0 : bucket(buckets_ - 1).last; }
+  size_t buckets() const { return buckets_; }
+  /// Of a padded buffer.
+  Range bucket(size_t b) const;
+  Range piece(size_t b, int rank) const;
+  /// What of the piece holds elements of the layout; may be empty.
+  Range owned(size_t b, int rank) const;
+  /// Of every bucket, in order.
+  std::vector<Range> owned(int rank) const;
+  /// Elements of a rank's shard, padding included; the same for every rank.
+  int64_t shard_numel() const { return buckets_ == 0 ? 0 : shard_offset(buckets_ - 1) + piece_numel(buckets_ - 1); }
+  /// Where the piece of bucket b begins in the shard.
+  int64_t shard_offset(size_t b) const { return static_cast<int64_t>(b) * full_piece_; }
+
+ private:
+  int64_t piece_numel(size_t b) const { return b + 1 < buckets_ ? full_piece_ : last_piece_; }
+  int64_t numel_, world_;
+  int64_t full_piece_, last_piece_ = 0;  ///< elements
+  size_t buckets_;
+};
+
+}  // namespace fmtrain

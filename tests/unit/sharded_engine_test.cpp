@@ -1,0 +1,169 @@
+// ZeRO stages give the bits of stage 0, for every number of ranks, with accumulation, short steps and frozen parameters.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <mutex>
+
+#include "comm/thread_communicator.h"
+#include "runtime/data/plan.h"
+#include "runtime/engine/engine.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr int64_t kSlots = 8;
+
+ModelConfig small_bert() {
+  ModelConfig c;
+  c.vocab_size = 300;
+  c.hidden_size = 32;
+  c.layers = 2;
+  c.heads = 4;
+  c.intermediate_size = 64;
+  c.max_positions = 32;
+  c.labels = 5;
+  return c;
+}
+
+/// Leaf number `slot` of step `step`: a few samples that depend on both.
+Batch leaf(int64_t step, int64_t slot) {
+  Batch b;
+  const int64_t samples = 2, length = 5 + slot % 3;
+  b.tokens = (at::arange(samples * length) * 37 + 11 * slot + 101 * step) % 300;
+  b.types = at::zeros_like(b.tokens);
+  b.positions = at::arange(length).repeat({samples});
+  b.offsets = at::arange(samples + 1) * length;
+  b.sample_ids = at::arange(samples) + 16 * step + 2 * slot;
+  b.targets = b.tokens % 5;
+  b.valid_targets = samples * length;
+  return b;
+}
+
+/// What every rank must agree on, and the state by name as one tensor.
+struct Outcome {
+  std::vector<double> losses, norms;
+  std::map<std::string, at::Tensor> state;
+};
+
+struct Case {
+  int stage, ranks;
+  bool freeze;
+};
+
+void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
+  for (const auto& piece : dict.pieces) {
+    int64_t numel = 1;
+    for (const auto n : piece.shape) numel *= n;
+    auto& whole = state[piece.name];
+    if (!whole.defined()) whole = at::full({numel}, std::numeric_limits<float>::quiet_NaN());
+    whole.narrow(0, piece.offset, piece.data.numel()).copy_(piece.data);
+  }
+}
+
+Outcome train(const Case& c) {
+  Outcome outcome;
+  std::mutex mutex;
+  run_ranks(c.ranks, [&](Communicator& comm) {
+    at::set_num_threads(1);
+    const auto model = make_bert(small_bert(), 7);
+    if (c.freeze)
+      for (auto& p : model->parameters()) p.value.requires_grad_(p.name.find("embeddings") == std::string::npos);
+    OptimizerSection section;
+    section.lr = 1e-2;
+    const auto engine = c.stage == 0 ? make_replicated_engine(*model, comm, section, true) : make_sharded_engine(*model, comm, section, c.stage, true);
+    Outcome mine;
+    for (int64_t step = 0; step < 5; ++step) {
+      const int64_t filled = step == 3 ? 3 : kSlots;  // a short step: some ranks have no leaf
+      const auto [first, last] = leaves_of(comm.rank(), comm.size(), kSlots);
+      const int64_t present = std::clamp<int64_t>(filled - first, 0, last - first);
+      engine->begin_step({kSlots, first, present, 70.0});
+      for (int64_t i = 0; i < present; ++i) engine->backward(model->loss(leaf(step, first + i), {true, 3, step}), i + 1 == present);
+      const auto result = engine->step(1e-2, false);
+      EXPECT_TRUE(result.applied);
+      mine.losses.push_back(result.loss);
+      mine.norms.push_back(result.grad_norm);
+    }
+    const std::lock_guard lock(mutex);
+    if (comm.rank() == 0) std::tie(outcome.losses, outcome.norms) = std::tie(mine.losses, mine.norms);
+    add_pieces(outcome.state, engine->state());
+  });
+  return outcome;
+}
+
+class Stages : public testing::TestWithParam<bool> {};
+
+TEST_P(Stages, HaveTheBitsOfStage0OnOneRank) {
+  const auto reference = train({0, 1, GetParam()});
+  for (const int stage : {0, 1, 2, 3})
+    for (const int ranks : {1, 2, 4, 8}) {
+      const auto outcome = train({stage, ranks, GetParam()});
+      const auto what = "stage " + std::to_string(stage) + " on " + std::to_string(ranks);
+      EXPECT_EQ(outcome.losses, reference.losses) << what;
+      EXPECT_EQ(outcome.norms, reference.norms) << what;
+      ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
+      for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Freezing, Stages, testing::Values(false, true));
+
+/// A table of 70,000 rows: the layout has two buckets, and the sparse gradient of one tensor lies in both.
+TEST(Stages, HaveTheBitsOfStage0OverSeveralBuckets) {
+  const auto run = [](int stage, int ranks) {
+    std::map<std::string, at::Tensor> state;
+    std::mutex mutex;
+    run_ranks(ranks, [&](Communicator& comm) {
+      auto config = small_bert();
+      config.vocab_size = 70'000;
+      config.hidden_size = 64;
+      const auto model = make_bert(config, 7);
+      const auto engine = stage == 0 ? make_replicated_engine(*model, comm, OptimizerSection{}, true)
+                                     : make_sharded_engine(*model, comm, OptimizerSection{}, stage, true);
+      for (int64_t step = 0; step < 2; ++step) {
+        const auto [first, last] = leaves_of(comm.rank(), comm.size(), 4);
+        engine->begin_step({4, first, last - first, 40.0});
+        for (int64_t slot = first; slot < last; ++slot) {
+          auto batch = leaf(step, slot);
+          batch.tokens = batch.tokens * 233;  // rows of the whole table
+          engine->backward(model->loss(batch, {true, 3, step}), slot + 1 == last);
+        }
+        EXPECT_TRUE(engine->step(1e-2, false).applied);
+      }
+      const std::lock_guard lock(mutex);
+      add_pieces(state, engine->state());
+    });
+    return state;
+  };
+  const auto reference = run(0, 1);
+  for (const int stage : {1, 2})
+    for (const int ranks : {1, 2, 4}) {
+      const auto state = run(stage, ranks);
+      for (const auto& [name, value] : reference) EXPECT_TRUE(at::equal(state.at(name), value)) << "stage " << stage << " on " << ranks << " " << name;
+    }
+}
+
+TEST(Stages, ThreeRanksFollowWithinRounding) {
+  const auto reference = train({0, 1, false});
+  for (const int stage : {0, 1, 2}) {
+    const auto outcome = train({stage, 3, false});
+    for (size_t i = 0; i < reference.losses.size(); ++i) EXPECT_NEAR(outcome.losses[i], reference.losses[i], 1e-5 * reference.losses[i]) << stage;
+  }
+}
+
+TEST(Stages, AStepThatIsNotFiniteChangesNothing) {
+  for (const int stage : {1, 2})
+    run_ranks(2, [&](Communicator& comm) {
+      const auto model = make_bert(small_bert(), 7);
+      const auto engine = make_sharded_engine(*model, comm, OptimizerSection{}, stage, true);
+      const auto before = model->parameters()[7].value.detach().clone();
+      engine->begin_step({2, comm.rank(), 1, 10.0});
+      auto loss = model->loss(leaf(0, comm.rank()), {});
+      if (comm.rank() == 1) loss.sum = loss.sum * std::numeric_limits<double>::infinity();
+      engine->backward(loss, true);
+      EXPECT_FALSE(engine->step(1e-2, false).applied);
+      EXPECT_TRUE(at::equal(model->parameters()[7].value.detach(), before));
+    });
+}
+
+}  // namespace
+}  // namespace fmtrain
