@@ -1,4 +1,5 @@
 #include <malloc.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -42,6 +43,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::umask(077);  // what a run writes is its user's alone
   setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // the variable overrules the API; many parallel file systems have no locks
   // Tensors come and go every step: keep their pages instead of returning them to the kernel each time.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);

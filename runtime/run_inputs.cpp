@@ -47,6 +47,10 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, a
   if (config.data.max_length > shape.max_positions)
     throw ConfigError("data.max_length: " + std::to_string(config.data.max_length) + " is more than the model's " + std::to_string(shape.max_positions) + " positions");
   if (inputs.tokenizer->vocab_size() > shape.vocab_size) throw ConfigError(inputs.model_dir + ": the tokenizer has more ids than the model's embedding has rows");
+  for (const auto* data : {inputs.train.get(), inputs.validation.get(), inputs.test.get()})
+    if (data && data->info().max_length > shape.max_positions)
+      throw ConfigError("a prepared file was made for max_length " + std::to_string(data->info().max_length) + ", but the model has only " +
+                        std::to_string(shape.max_positions) + " positions; prepare it again");
   const bool pretrained = config.model.init == Init::kPretrained;
   auto model = make_bert(shape, config.run.seed, pretrained ? Initial::kHead : Initial::kAll);
   if (pretrained) {
