@@ -3,6 +3,7 @@
 // CPU can run it too.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "models/ops/optimizer_update.h"
