@@ -24,30 +24,60 @@ int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t size) {
 }
 
 SafetensorsHeader& sorted(SafetensorsHeader& header) {
-  std::sort(header.tensors.begin(), header.tensors.end(), [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  std::sort(header.tensors.begin(), header.tensors.end(),
+            [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   return header;
 }
 
-SafetensorsHeader read_entries(const Json& json) {
+/// nlohmann-json would turn 1.5, true and 2^63 into some int64 without a word.
+int64_t whole_number(const SortedJson& json) {
+  if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX)) fail("not a whole number");
+  const auto value = json.get<int64_t>();
+  if (value < 0) fail("a negative number");
+  return value;
+}
+
+std::vector<int64_t> whole_numbers(const SortedJson& json) {
+  if (!json.is_array()) fail("not a list of numbers");
+  std::vector<int64_t> values;
+  for (const auto& value : json) values.push_back(whole_number(value));
+  return values;
+}
+
+const SortedJson& member(const SortedJson& entry, const char* name) {
+  const auto found = entry.find(name);
+  if (found == entry.end()) fail("expected dtype, shape and data_offsets");
+  return *found;
+}
+
+Safetensor read_tensor(const std::string& name, const SortedJson& entry) {
+  if (!entry.is_object() || entry.size() != 3) fail("expected dtype, shape and data_offsets");
+  const auto& dtype = member(entry, "dtype");
+  if (!dtype.is_string()) fail("dtype is not a string");
+  const auto offsets = whole_numbers(member(entry, "data_offsets"));
+  if (offsets.size() != 2) fail("data_offsets are not two numbers");
+  return {name, dtype.get<std::string>(), whole_numbers(member(entry, "shape")), offsets[0], offsets[1]};
+}
+
+void read_metadata(const SortedJson& entry, std::map<std::string, std::string>& metadata) {
+  if (!entry.is_object()) fail("__metadata__ is not an object");
+  for (const auto& [key, value] : entry.items()) {
+    if (!value.is_string()) fail("__metadata__ holds more than strings");
+    metadata[key] = value.get<std::string>();
+  }
+}
+
+SafetensorsHeader read_entries(const SortedJson& json) {
   SafetensorsHeader header;
   if (!json.is_object()) fail("the header is not a JSON object");
   if (static_cast<int64_t>(json.size()) > kMaxTensors) fail("more than 100,000 tensors");
   for (const auto& [name, entry] : json.items()) {
-    if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.items()) {
-        if (!value.is_string()) fail("__metadata__ holds more than strings");
-        header.metadata[key] = value.get<std::string>();
-      }
-      continue;
-    }
     if (static_cast<int64_t>(name.size()) > kMaxName) fail("a tensor name of more than 512 bytes");
     try {
-      const auto& offsets = entry.at("data_offsets");
-      if (entry.size() != 3 || offsets.size() != 2) fail("expected dtype, shape and data_offsets");
-      SafetensorsHeader& h = header;
-      h.tensors.push_back({name, entry.at("dtype").get<std::string>(), entry.at("shape").get<std::vector<int64_t>>(), offsets[0].get<int64_t>(), offsets[1].get<int64_t>()});
+      if (name == "__metadata__") read_metadata(entry, header.metadata);
+      else header.tensors.push_back(read_tensor(name, entry));
     } catch (const std::exception& error) {
-      fail("tensor " + quoted(name) + ": " + error.what());
+      fail((name == "__metadata__" ? "" : "tensor " + quoted(name) + ": ") + error.what());
     }
   }
   return header;
@@ -56,39 +86,65 @@ SafetensorsHeader read_entries(const Json& json) {
 void check_tiling(const SafetensorsHeader& header, int64_t data_bytes) {
   int64_t at = 0;
   for (const auto& t : header.tensors) {
+    const std::string name = "tensor " + quoted(t.name) + ": ";
     const int64_t size = dtype_bytes(t.dtype);
-    if (size == 0) fail("tensor " + quoted(t.name) + ": unknown dtype " + quoted(t.dtype));
-    if (t.begin != at) fail("tensor " + quoted(t.name) + ": starts at byte " + std::to_string(t.begin) + ", expected " + std::to_string(at) + " (gap or overlap)");
-    if (t.end < t.begin || checked_bytes(t.shape, size) != t.end - t.begin) fail("tensor " + quoted(t.name) + ": its shape does not have the bytes it claims");
+    if (size == 0) fail(name + "unknown dtype " + quoted(t.dtype));
+    if (t.begin != at)
+      fail(name + "starts at byte " + std::to_string(t.begin) + ", expected " + std::to_string(at) + " (gap or overlap)");
+    if (t.end < t.begin || checked_bytes(t.shape, size) != t.end - t.begin)
+      fail(name + "its shape does not have the bytes it claims");
     at = t.end;
   }
   if (at != data_bytes) fail("the tensors take " + std::to_string(at) + " bytes, the file holds " + std::to_string(data_bytes));
 }
 
+/// Zip archives and pickles of protocol 2 to 5. Asked only when the file cannot be safetensors: a header of 19,280 bytes
+/// begins like a zip archive, one of 66,688 like a pickle.
+bool looks_like_pickle(std::string_view prefix) {
+  return prefix.substr(0, 2) == "PK" || (prefix[0] == '\x80' && prefix[1] >= 2 && prefix[1] <= 5);
+}
+
+[[noreturn]] void refuse_pickle() {
+  fail("is a pickle file, which may run code when it is read; convert it to safetensors in a sandbox first");
+}
+
+uint64_t header_length(std::string_view prefix) {
+  uint64_t length = 0;
+  std::memcpy(&length, prefix.data(), 8);
+  return length;
+}
+
+/// The JSON text, without the blanks that may follow it.
+std::string_view header_text(std::string_view prefix, int64_t file_size) {
+  if (file_size < 8 || prefix.size() < 8) fail("shorter than 8 bytes");
+  const uint64_t length = header_length(prefix);
+  const bool fits = length <= static_cast<uint64_t>(kMaxHeader) && static_cast<int64_t>(length) + 8 <= file_size;
+  if (looks_like_pickle(prefix) && (!fits || prefix.size() < 9 || prefix[8] != '{')) refuse_pickle();
+  if (length > static_cast<uint64_t>(kMaxHeader))
+    fail("claims a header of " + std::to_string(length) + " bytes, more than 100,000,000");
+  if (!fits) fail("claims a header of " + std::to_string(length) + " bytes, the file has " + std::to_string(file_size));
+  if (prefix.size() < 8 + length) fail("the header is cut off");
+  std::string_view text = prefix.substr(8, length);
+  if (text.empty() || text[0] != '{') fail("the header does not start with {");
+  text = text.substr(0, text.find_last_not_of(' ') + 1);
+  if (text.back() != '}') fail("the header does not end with } and blanks");
+  return text;
+}
+
 }  // namespace
 
 int64_t dtype_bytes(const std::string& dtype) {
-  static const std::map<std::string, int64_t> sizes{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1}, {"U8", 1}, {"BOOL", 1},
+  static const std::map<std::string, int64_t> sizes{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
+                                                    {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
                                                     {"U16", 2}, {"U32", 4}, {"U64", 8}};
   const auto found = sizes.find(dtype);
   return found == sizes.end() ? 0 : found->second;
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view prefix, int64_t file_size) {
-  if (file_size < 8 || prefix.size() < 8) fail("shorter than 8 bytes");
-  const bool protocol = static_cast<unsigned char>(prefix[0]) == 0x80 && prefix[1] >= 2 && prefix[1] <= 5 && (prefix[2] != 0 || prefix[3] != 0);
-  if (prefix.substr(0, 2) == "PK" || protocol)  // a safetensors file begins with a length below 2^27
-    fail("is a pickle file, which may run code when it is read; convert it to safetensors in a sandbox first");
-  uint64_t length = 0;
-  std::memcpy(&length, prefix.data(), 8);
-  if (length > static_cast<uint64_t>(kMaxHeader)) fail("claims a header of " + std::to_string(length) + " bytes, more than 100,000,000");
-  if (static_cast<int64_t>(length) + 8 > file_size) fail("claims a header of " + std::to_string(length) + " bytes, the file has " + std::to_string(file_size));
-  if (prefix.size() < 8 + length) fail("the header is cut off");
-  std::string_view text = prefix.substr(8, length);
-  if (text.empty() || text[0] != '{') fail("the header does not start with {");
-  text = text.substr(0, text.find_last_not_of(' ') + 1);
-  SafetensorsHeader header = read_entries(parse_json(text, {static_cast<size_t>(kMaxHeader), 8}));
-  header.data_start = 8 + static_cast<int64_t>(length);
+  const auto text = header_text(prefix, file_size);
+  SafetensorsHeader header = read_entries(parse_sorted_json(text, {static_cast<size_t>(kMaxHeader), 8}));
+  header.data_start = 8 + static_cast<int64_t>(header_length(prefix));
   check_tiling(sorted(header), file_size - header.data_start);
   return header;
 }
@@ -116,14 +172,14 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
   if (const int error = files.open(path, &fd_)) throw ConfigError(path + ": cannot open: " + std::strerror(error));
   try {
     int64_t bytes = 0;
-    files.size(fd_, &bytes);
+    if (const int error = files.size(fd_, &bytes)) fail(std::string("cannot be read: ") + std::strerror(error));
     std::string prefix(8, '\0');
-    if (bytes < 8 || files.read(fd_, prefix.data(), 8, 0) != 0) fail("shorter than 8 bytes");
-    uint64_t length = 0;
-    std::memcpy(&length, prefix.data(), 8);
-    if (length <= static_cast<uint64_t>(std::min(kMaxHeader, bytes - 8))) {
+    if (bytes < 8) fail("shorter than 8 bytes");
+    if (const int error = files.read(fd_, prefix.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
+    if (const uint64_t length = header_length(prefix); length <= static_cast<uint64_t>(std::min(kMaxHeader, bytes - 8))) {
       prefix.resize(8 + length);
-      if (files.read(fd_, prefix.data(), prefix.size(), 0) != 0) fail("cannot be read");
+      if (const int error = files.read(fd_, prefix.data(), prefix.size(), 0))
+        fail(std::string("cannot be read: ") + std::strerror(error));
     }
     header_ = parse_safetensors_header(prefix, bytes);
   } catch (const std::exception& error) {
@@ -136,7 +192,8 @@ SafetensorsFile::~SafetensorsFile() { posix_files().close(fd_); }
 
 void SafetensorsFile::read(size_t tensor, void* to) const {
   const auto& t = header_.tensors.at(tensor);
-  const int error = posix_files().read(fd_, to, static_cast<size_t>(t.end - t.begin), header_.data_start + t.begin);
+  const auto bytes = static_cast<size_t>(t.end - t.begin);
+  const int error = posix_files().read(fd_, to, bytes, header_.data_start + t.begin);
   if (error) throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": cannot be read: " + std::strerror(error));
 }
 

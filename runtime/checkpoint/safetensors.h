@@ -9,15 +9,15 @@
 namespace fmtrain {
 
 struct Safetensor {
-  std::string name, dtype;       ///< dtype as written: F32, F16, BF16, I64, ...
+  std::string name, dtype;  ///< dtype as written: F32, F16, BF16, I64, ...
   std::vector<int64_t> shape;
-  int64_t begin = 0, end = 0;    ///< bytes after the header
+  int64_t begin = 0, end = 0;  ///< bytes after the header
 };
 
 struct SafetensorsHeader {
   std::vector<Safetensor> tensors;  ///< by offset
   std::map<std::string, std::string> metadata;
-  int64_t data_start = 0;           ///< bytes before the first tensor
+  int64_t data_start = 0;  ///< bytes before the first tensor
 };
 
 /// Bytes of one element, 0 for an unknown dtype.
