@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 
 #include "runtime/errors.h"
 
@@ -99,9 +99,12 @@ void require(int error, const std::string& path, const char* action) {
   if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
 }
 
+/// Random, not the process id: a killed process with the same id, as in every start of a container, may have left its own.
 std::string temporary_beside(const std::string& path) {
-  static std::atomic<int> counter{0};
-  return path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  std::random_device random;
+  char digits[24];
+  std::snprintf(digits, sizeof digits, "%08x%08x", random(), random());
+  return path + ".tmp-" + digits;
 }
 
 }  // namespace
@@ -128,19 +131,25 @@ std::string read_file(FileOps& files, const std::string& path, size_t limit) {
   return content;
 }
 
-void write_file_atomic(FileOps& files, const std::string& path, const std::string& content) {
+int replace_file(FileOps& files, const std::string& path, const std::string& content) {
   const std::string temporary = temporary_beside(path);
   int fd = -1;
-  require(files.create_exclusive(temporary, &fd), temporary, "create");
+  if (const int error = files.create_exclusive(temporary, &fd)) return error;
   int error = files.write(fd, content.data(), content.size());
   if (!error) error = files.fsync(fd);
   const int closed = files.close(fd);
   if (!error) error = closed;
   if (!error) error = files.rename(temporary, path);
-  if (error) files.unlink(temporary);
-  require(error, path, "write");
+  if (error) {
+    files.unlink(temporary);
+    return error;
+  }
   const auto slash = path.find_last_of('/');
-  require(files.sync_dir(slash == std::string::npos ? "." : path.substr(0, slash + 1)), path, "sync the directory of");
+  return files.sync_dir(slash == std::string::npos ? "." : path.substr(0, slash + 1));
+}
+
+void write_file_atomic(FileOps& files, const std::string& path, const std::string& content) {
+  require(replace_file(files, path, content), path, "write");
 }
 
 void remove_tree(FileOps& files, const std::string& path) {

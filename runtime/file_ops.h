@@ -31,7 +31,9 @@ FileOps& posix_files();
 
 /// Whole file into a string; throws StorageError naming it, or when it is larger than `limit`.
 std::string read_file(FileOps& files, const std::string& path, size_t limit);
-/// Write a temporary beside `path`, fsync, rename over `path`, fsync the directory. Throws StorageError.
+/// Write a temporary beside `path`, fsync, rename over `path`, fsync the directory. 0 or an errno value; the temporary is gone.
+int replace_file(FileOps& files, const std::string& path, const std::string& content);
+/// The same; throws StorageError naming the file.
 void write_file_atomic(FileOps& files, const std::string& path, const std::string& content);
 
 /// Remove a file or a directory with all it holds, as far as possible; links are removed, not followed. (Not
