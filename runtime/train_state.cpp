@@ -1,5 +1,7 @@
 #include "runtime/train_state.h"
 
+#include <cmath>
+
 namespace fmtrain {
 
 Json TrainState::to_json() const {
@@ -22,10 +24,11 @@ TrainState TrainState::from_json(const Json& json) {
 }
 
 bool TrainState::record(double value, bool larger_is_better, const EvaluateSection& config) {
-  const double gain = larger_is_better ? value - best : best - value;
-  const bool better = best_step < 0 || gain > 0;
+  // A value that is not a number is never the best: every later comparison with it would be false.
+  const double gain = !std::isfinite(value) ? -1 : best_step < 0 ? HUGE_VAL : larger_is_better ? value - best : best - value;
   // A gain within min_delta keeps the model but does not reset the patience.
-  evaluations_without_gain = best_step < 0 || gain > config.min_delta ? 0 : evaluations_without_gain + 1;
+  evaluations_without_gain = gain > config.min_delta ? 0 : evaluations_without_gain + 1;
+  const bool better = gain > 0;
   if (better) {
     best = value;
     best_step = step;

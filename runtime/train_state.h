@@ -21,7 +21,8 @@ struct TrainState {
   Json to_json() const;
   static TrainState from_json(const Json& json);
 
-  /// Takes one validation result; true when it is the best so far. Patience and min_delta as in `config`.
+  /// Takes one validation result; true when it is the best so far (of equal ones the first; NaN and infinity never). Patience
+  /// and min_delta as in `config`: stopped_early after `patience` results in a row that are no gain of more than min_delta.
   bool record(double value, bool larger_is_better, const EvaluateSection& config);
 };
 
