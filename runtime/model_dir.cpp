@@ -24,10 +24,24 @@ Json read_json(const std::string& file) {
   }
 }
 
-int64_t dimension(const std::string& file, const Json& json, const char* name) {
+constexpr int64_t kMaxDimension = 1 << 24, kMaxElements = int64_t{1} << 36;
+
+void require_text(const std::string& file, const Json& json, const char* name, const char* by_default, const std::string& only) {
+  const Json value = json.value(name, Json(by_default));
+  if (value != only)
+    throw ConfigError(file + ": " + name + " " + quoted(value.is_string() ? value.get<std::string>() : value.dump()) + " is not supported (" + only + " is)");
+}
+
+double number(const std::string& file, const Json& json, const char* name, double by_default) {
+  const Json value = json.value(name, Json(by_default));
+  if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() < 1)) throw ConfigError(file + ": " + name + ": is not a number in (0, 1)");
+  return value.get<double>();
+}
+
+int64_t dimension(const std::string& file, const Json& json, const char* name, int64_t largest) {
   if (!json.contains(name) || !json.at(name).is_number_integer()) throw ConfigError(file + ": " + name + ": missing or not a whole number");
   const auto value = json.at(name).get<int64_t>();
-  if (value < 1 || value > (int64_t{1} << 24)) throw ConfigError(file + ": " + name + ": " + std::to_string(value) + " is out of range");
+  if (value < 1 || value > largest) throw ConfigError(file + ": " + name + ": " + std::to_string(value) + " is out of range");
   return value;
 }
 
@@ -97,19 +111,24 @@ std::string weights_file(TaskModel& model) {
 ModelConfig read_model_config(const std::string& dir) {
   const std::string file = dir + "/config.json";
   const Json json = read_json(file);
-  if (!json.is_object() || json.value("model_type", "") != "bert") throw ConfigError(file + ": model_type " + quoted(json.value("model_type", "")) + " is not supported (bert is)");
-  if (json.value("hidden_act", "gelu") != "gelu") throw ConfigError(file + ": hidden_act " + quoted(json.at("hidden_act").get<std::string>()) + " is not supported (gelu is)");
-  if (json.value("position_embedding_type", "absolute") != "absolute") throw ConfigError(file + ": position_embedding_type must be absolute");
+  if (!json.is_object()) throw ConfigError(file + ": is not a JSON object");
+  require_text(file, json, "model_type", "", "bert");
+  require_text(file, json, "hidden_act", "gelu", "gelu");
+  require_text(file, json, "position_embedding_type", "absolute", "absolute");
   ModelConfig c;
-  c.vocab_size = dimension(file, json, "vocab_size");
-  c.hidden_size = dimension(file, json, "hidden_size");
-  c.layers = dimension(file, json, "num_hidden_layers");
-  c.heads = dimension(file, json, "num_attention_heads");
-  c.intermediate_size = dimension(file, json, "intermediate_size");
-  c.max_positions = dimension(file, json, "max_position_embeddings");
-  c.type_vocab_size = dimension(file, json, "type_vocab_size");
-  c.layer_norm_eps = json.value("layer_norm_eps", 1e-12);
-  c.initializer_range = json.value("initializer_range", 0.02);
+  c.vocab_size = dimension(file, json, "vocab_size", kMaxDimension);
+  c.hidden_size = dimension(file, json, "hidden_size", kMaxDimension);
+  c.layers = dimension(file, json, "num_hidden_layers", 255);  // layers, heads and positions: what the dropout counter holds
+  c.heads = dimension(file, json, "num_attention_heads", 255);
+  c.intermediate_size = dimension(file, json, "intermediate_size", kMaxDimension);
+  c.max_positions = dimension(file, json, "max_position_embeddings", 32767);
+  c.type_vocab_size = dimension(file, json, "type_vocab_size", kMaxDimension);
+  c.layer_norm_eps = number(file, json, "layer_norm_eps", 1e-12);
+  c.initializer_range = number(file, json, "initializer_range", 0.02);
+  if (c.hidden_size % c.heads != 0) throw ConfigError(file + ": hidden_size is not a multiple of num_attention_heads");
+  // Every factor is below 2^25, so the sum stays below 2^63.
+  const int64_t rows = c.vocab_size + c.max_positions + c.type_vocab_size + c.layers * (4 * c.hidden_size + 2 * c.intermediate_size);
+  if (rows > kMaxElements / c.hidden_size) throw ConfigError(file + ": describes a model of more than 2^36 parameters");
   return c;
 }
 
@@ -193,7 +212,8 @@ FinetunedModel load_finetuned(const std::string& dir, Precision precision) {
   shape.labels = static_cast<int64_t>(result.labels.size());
   shape.precision = precision;
   result.model = make_bert(shape, 0, Initial::kHead);
-  load_weights(*result.model, dir);
+  for (const auto& note : load_weights(*result.model, dir).notes)  // a head with initial values is not fine-tuned
+    if (note.starts_with("new: ")) throw ConfigError(dir + "/model.safetensors: no fitting tensor for " + note.substr(5));
   return result;
 }
 
