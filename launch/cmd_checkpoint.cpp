@@ -1,17 +1,14 @@
 #include <cstdio>
 
-#include "comm/communicator.h"
 #include "launch/commands.h"
-#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/manifest.h"
 
 namespace fmtrain {
 namespace {
 
 int each(const std::string& run, bool verify) {
-  const auto comm = make_single_communicator();
   const std::string dir = run + "/checkpoints";
-  const CheckpointStore store(dir, posix_files(), *comm, 1);
-  for (const auto step : store.steps()) {
+  for (const auto step : checkpoint_steps(posix_files(), dir)) {
     const std::string checkpoint = dir + "/step-" + std::to_string(step);
     const Json manifest = read_manifest(posix_files(), checkpoint);
     if (verify) verify_checkpoint(posix_files(), checkpoint);

@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <random>
 
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/errors.h"
@@ -14,20 +16,21 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kBlock = 16 << 20;  ///< bytes under one hash
-constexpr int kFormat = 1;
-
-std::string shard_name(int rank, int size) {
-  char name[64];
-  std::snprintf(name, sizeof name, "shard-%05d-of-%05d.safetensors", rank, size);
-  return name;
+/// "offset:dim,dim" of a piece, kept in the shard's metadata.
+std::string place_of(int64_t offset, const std::vector<int64_t>& shape) {
+  std::string text = std::to_string(offset) + ":";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  return text;
 }
 
-/// "offset:dim,dim" of a piece, kept in the shard's metadata.
-std::string place_of(const TensorPiece& piece) {
-  std::string text = std::to_string(piece.offset) + ":";
-  for (size_t i = 0; i < piece.shape.size(); ++i) text += (i ? "," : "") + std::to_string(piece.shape[i]);
-  return text;
+/// The offset in `place`, which must be that of a piece of `count` elements of a tensor like `target`.
+int64_t offset_in(const std::string& place, const TensorPiece& target, int64_t count) {
+  int64_t offset = -1, all = 1;
+  std::from_chars(place.data(), place.data() + place.size(), offset);
+  for (const auto n : target.shape) all *= n;
+  if (place != place_of(offset, target.shape)) throw CheckpointError(target.name + ": has another shape than in the model");
+  if (offset < 0 || count > all || offset > all - count) throw CheckpointError(target.name + ": reaches outside the tensor");
+  return offset;
 }
 
 int64_t to_int64(uint64_t x) { return static_cast<int64_t>(x); }
@@ -40,82 +43,137 @@ std::pair<int64_t, int64_t> block_hash(const void* data, size_t bytes) {
 
 std::string hash_text(int64_t high, int64_t low) {
   char text[40];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(high), static_cast<unsigned long long>(low));
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(high),
+                static_cast<unsigned long long>(low));
   return text;
 }
 
-std::string with_own_hash(Json manifest) {
-  std::string text = manifest.dump();
-  text.pop_back();  // the closing brace
-  return text + ",\"sha256\":\"" + sha256_hex(text.data(), text.size()) + "\"}";
-}
+using Elements = std::pair<int64_t, int64_t>;
 
-/// Calls `use(offset, bytes)` for every block of a file after checking its hash.
-void read_blocks(FileOps& files, const std::string& path, const Json& entry, const std::function<void(int64_t, std::string_view)>& use) {
-  int fd = -1;
-  if (files.open(path, &fd) != 0) throw CheckpointError(path + ": is missing");
-  int64_t size = 0;
-  files.size(fd, &size);
-  std::string problem;
-  if (size != entry.at("bytes").get<int64_t>()) problem = "has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump();
-  std::string block;
-  const auto& hashes = entry.at("blocks");
-  for (int64_t at = 0, i = 0; at < size && problem.empty(); at += kBlock, ++i) {
-    block.resize(static_cast<size_t>(std::min(kBlock, size - at)));
-    if (files.read(fd, block.data(), block.size(), at) != 0) problem = "cannot be read at byte " + std::to_string(at);
-    else if (static_cast<size_t>(i) >= hashes.size() || xxh3_hex(block.data(), block.size()) != hashes[static_cast<size_t>(i)])
-      problem = "is damaged between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
-    else use(at, block);
-  }
-  files.close(fd);
-  if (!problem.empty()) throw CheckpointError(path + ": " + problem);
-}
-
-std::string read_verified(FileOps& files, const std::string& path, const Json& entry) {
-  std::string content;
-  read_blocks(files, path, entry, [&](int64_t, std::string_view block) { content.append(block); });
-  return content;
-}
-
-/// Copies the part of a stored piece that a target needs; returns elements copied.
-int64_t copy_overlap(const TensorPiece& target, int64_t offset, const float* values, int64_t count) {
+/// Copies the part of a stored piece that a target needs and notes it in `filled`.
+void copy_overlap(const TensorPiece& target, int64_t offset, const float* values, int64_t count,
+                  std::vector<Elements>& filled) {
   const int64_t first = std::max(offset, target.offset), last = std::min(offset + count, target.offset + target.data.numel());
-  if (first >= last) return 0;
-  target.data.narrow(0, first - target.offset, last - first).copy_(at::from_blob(const_cast<float*>(values + (first - offset)), {last - first}, at::kFloat));
-  return last - first;
+  if (first >= last) return;
+  const auto source = at::from_blob(const_cast<float*>(values + (first - offset)), {last - first}, at::kFloat);
+  target.data.narrow(0, first - target.offset, last - first).copy_(source);
+  filled.emplace_back(first, last);
 }
 
-std::vector<std::string> listed(FileOps& files, const std::string& dir) {
-  std::vector<std::string> names;
-  files.list(dir, &names);
-  return names;
+bool tiles(std::vector<Elements>& ranges, int64_t first, int64_t last) {
+  std::sort(ranges.begin(), ranges.end());
+  for (const auto& range : ranges) {
+    if (range.first != first) return false;
+    first = range.second;
+  }
+  return first == last;
+}
+
+void fill_from_shard(const std::string& content, const StateDict& targets, std::vector<std::vector<Elements>>& filled) {
+  const auto header = parse_safetensors_header(content, static_cast<int64_t>(content.size()));
+  if (header.data_start % 4 != 0) throw CheckpointError("its data are not aligned");
+  for (const auto& t : header.tensors) {
+    if (t.dtype != "F32") throw CheckpointError(quoted(t.name) + ": dtype " + quoted(t.dtype) + " is not F32");
+    const std::string name = t.name.substr(0, t.name.find('#'));
+    const int64_t count = (t.end - t.begin) / 4;
+    const auto* values = reinterpret_cast<const float*>(content.data() + header.data_start + t.begin);
+    for (size_t i = 0; i < targets.pieces.size(); ++i)
+      if (targets.pieces[i].name == name)
+        copy_overlap(targets.pieces[i], offset_in(header.metadata.at(t.name), targets.pieces[i], count), values, count,
+                     filled[i]);
+  }
+}
+
+/// What a call on this rank's files came to, as errno: an exception here must not keep this rank from the next exchange.
+int guarded(const std::function<int()>& call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  } catch (const std::exception&) {
+    return EIO;
+  }
+}
+
+int64_t largest(Communicator& comm, int64_t value) {
+  auto shared = at::full({1}, value, at::kLong);
+  comm.all_reduce(shared, ReduceOp::kMax).wait();
+  return shared.item<int64_t>();
+}
+
+std::string random_digits() {
+  char text[16];
+  std::snprintf(text, sizeof text, "%08x", std::random_device{}());
+  return text;
 }
 
 }  // namespace
 
-CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep) : dir_(std::move(dir)), files_(files), comm_(comm), keep_(keep) {
+CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep)
+    : dir_(std::move(dir)), files_(files), comm_(comm), keep_(keep) {
+  int error = 0;
   if (comm.rank() == 0) {
-    files.make_dir(dir_);
-    for (const auto& name : listed(files, dir_))
-      if (name.compare(0, 5, ".tmp-") == 0 || name.compare(0, 5, ".del-") == 0) remove_tree(files, dir_ + "/" + name);
+    std::vector<std::string> names;
+    error = files.make_dir(dir_);
+    if (error == EEXIST) error = 0;
+    if (!error) error = files.list(dir_, &names);
+    for (const auto& name : names)
+      if (name.starts_with(".tmp-") || name.starts_with(".del-") || name.starts_with("latest.tmp-"))
+        remove_tree(files, dir_ + "/" + name);
   }
-  comm.barrier();
+  if (const auto worst = largest(comm, error))
+    throw StorageError(dir_ + ": cannot be used for checkpoints: " + std::strerror(static_cast<int>(worst)));
 }
 
-std::vector<int64_t> CheckpointStore::steps() const {
-  std::vector<int64_t> found;
-  for (const auto& name : listed(files_, dir_))
-    if (name.compare(0, 5, "step-") == 0 && name.size() < 24 && name.find_first_not_of("0123456789", 5) == std::string::npos && name.size() > 5) found.push_back(std::stoll(name.substr(5)));
-  std::sort(found.rbegin(), found.rend());
-  return found;
+bool CheckpointStore::save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step,
+                           std::string* why) {
+  const auto agree = [&](int error) {
+    const auto worst = static_cast<int>(largest(comm_, error));
+    if (worst == 0) return true;
+    if (comm_.rank() == 0) remove_tree(files_, temporary(step));
+    if (why) *why = dir_ + ": cannot write the checkpoint of step " + std::to_string(step) + ": " + std::strerror(worst);
+    return false;
+  };
+  const bool main = comm_.rank() == 0;
+  if (largest(comm_, main && keeps_valid(step, fixed) ? 1 : 0) == 1) return true;
+  if (!agree(main ? guarded([&] { return make_temporary(step); }) : 0)) return false;
+  std::vector<int64_t> facts;
+  const std::string shard = temporary(step) + "/" + shard_name(comm_.rank(), comm_.size());
+  if (!agree(guarded([&] { return write_shard(shard, state, facts); }))) return false;
+  const Json manifest{
+      {"format", kCheckpointFormat}, {"step", step}, {"ranks", comm_.size()}, {"fixed", fixed}, {"state", small},
+      {"files", gather_files(facts)}};
+  if (!agree(main ? guarded([&] { return commit(step, manifest); }) : 0)) return false;
+  if (main) after_commit(step, best_step);
+  return true;
+}
+
+/// True when step-N is there already and this run could continue from it. Never removed then: between a removal and the rename
+/// of its successor there would be none.
+bool CheckpointStore::keeps_valid(int64_t step, const Json& fixed) {
+  try {
+    const Json manifest = read_manifest(files_, path(step));
+    if (manifest.at("step") != step || manifest.at("fixed") != fixed) return false;
+    verify_checkpoint(files_, path(step));
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+int CheckpointStore::make_temporary(int64_t step) {
+  remove_tree(files_, temporary(step));
+  return files_.make_dir(temporary(step));
 }
 
 /// facts: bytes of the file, then two numbers per block.
 int CheckpointStore::write_shard(const std::string& path, const StateDict& state, std::vector<int64_t>& facts) {
   SafetensorsHeader header;
   for (const auto& piece : state.pieces) {
-    header.tensors.push_back({piece.name, "F32", {piece.data.numel()}, 0, 0});
-    header.metadata[piece.name] = place_of(piece);
+    // a rank may own several parts of a large tensor
+    const auto name = header.metadata.count(piece.name) ? piece.name + "#" + std::to_string(piece.offset) : piece.name;
+    header.tensors.push_back({name, "F32", {piece.data.numel()}, 0, 0});
+    header.metadata[name] = place_of(piece.offset, piece.shape);
   }
   std::string content = make_safetensors_header(header);
   for (const auto& piece : state.pieces) {
@@ -124,8 +182,8 @@ int CheckpointStore::write_shard(const std::string& path, const StateDict& state
   }
   const auto size = static_cast<int64_t>(content.size());
   facts.push_back(size);
-  for (int64_t at = 0; at < size; at += kBlock) {
-    const auto [high, low] = block_hash(content.data() + at, static_cast<size_t>(std::min(kBlock, size - at)));
+  for (int64_t at = 0; at < size; at += kCheckpointBlock) {
+    const auto [high, low] = block_hash(content.data() + at, static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
     facts.insert(facts.end(), {high, low});
   }
   int fd = -1;
@@ -136,132 +194,132 @@ int CheckpointStore::write_shard(const std::string& path, const StateDict& state
   return error ? error : closed;
 }
 
-bool CheckpointStore::save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why) {
-  const std::string final_dir = dir_ + "/step-" + std::to_string(step), temporary = dir_ + "/.tmp-" + std::to_string(step);
-  const auto agree = [&](int error) {
-    auto worst = at::full({1}, error, at::kLong);
-    comm_.all_reduce(worst, ReduceOp::kMax).wait();
-    if (worst.item<int64_t>() == 0) return true;
-    if (comm_.rank() == 0) remove_tree(files_, temporary);
-    if (why) *why = dir_ + ": cannot write the checkpoint of step " + std::to_string(step) + ": " + std::strerror(static_cast<int>(worst.item<int64_t>()));
-    return false;
-  };
-  int error = 0;
-  if (comm_.rank() == 0) {
-    remove_tree(files_, temporary);
-    error = files_.make_dir(temporary);
-  }
-  if (!agree(error)) return false;
-  std::vector<int64_t> facts;
-  if (!agree(write_shard(temporary + "/" + shard_name(comm_.rank(), comm_.size()), state, facts))) return false;
-  auto longest = at::full({1}, static_cast<int64_t>(facts.size()), at::kLong);
-  comm_.all_reduce(longest, ReduceOp::kMax).wait();
-  auto table = at::zeros({comm_.size(), longest.item<int64_t>()}, at::kLong);
+/// Collective. The manifest's list of files from every rank's facts.
+Json CheckpointStore::gather_files(const std::vector<int64_t>& facts) {
+  const int64_t longest = largest(comm_, static_cast<int64_t>(facts.size()));
+  auto table = at::zeros({comm_.size(), longest}, at::kLong);
   std::copy(facts.begin(), facts.end(), table[comm_.rank()].data_ptr<int64_t>());
-  auto flat = table.view({-1});
-  comm_.all_reduce(flat, ReduceOp::kSum).wait();
-  if (comm_.rank() == 0) {
-    Json manifest{{"format", kFormat}, {"step", step}, {"ranks", comm_.size()}, {"fixed", fixed}, {"state", small}, {"files", Json::array()}};
-    for (int r = 0; r < comm_.size(); ++r) {
-      const auto* row = table[r].data_ptr<int64_t>();
-      Json file{{"name", shard_name(r, comm_.size())}, {"bytes", row[0]}, {"blocks", Json::array()}};
-      for (int64_t b = 0; b * kBlock < row[0]; ++b) file["blocks"].push_back(hash_text(row[1 + 2 * b], row[2 + 2 * b]));
-      manifest["files"].push_back(file);
+  comm_.all_reduce(table.view({-1}), ReduceOp::kSum).wait();
+  Json files = Json::array();
+  for (int r = 0; r < comm_.size(); ++r) {
+    const auto* row = table[r].data_ptr<int64_t>();
+    Json file{{"name", shard_name(r, comm_.size())}, {"bytes", row[0]}, {"blocks", Json::array()}};
+    for (int64_t b = 0; b * kCheckpointBlock < row[0]; ++b) file["blocks"].push_back(hash_text(row[1 + 2 * b], row[2 + 2 * b]));
+    files.push_back(file);
+  }
+  return files;
+}
+
+/// The temporary directory becomes step-N. A step-N that could not be kept is set aside only now, and put back on failure.
+int CheckpointStore::commit(int64_t step, const Json& manifest) {
+  const std::string aside = dir_ + "/.bad-step-" + std::to_string(step) + "-" + random_digits();
+  if (const int error = replace_file(files_, temporary(step) + "/manifest.json", manifest_text(manifest))) return error;
+  const int moved = files_.rename(path(step), aside);
+  if (moved != 0 && moved != ENOENT) return moved;
+  if (const int error = files_.rename(temporary(step), path(step))) {
+    if (moved == 0) files_.rename(aside, path(step));
+    return error;
+  }
+  return files_.sync_dir(dir_);
+}
+
+/// The checkpoint is there whatever happens here: `latest` is a hint for people, and what is not pruned now is pruned later.
+void CheckpointStore::after_commit(int64_t step, int64_t best_step) {
+  const std::string hint = dir_ + "/latest";
+  if (const int error = guarded([&] { return replace_file(files_, hint, "step-" + std::to_string(step) + "\n"); }))
+    std::fprintf(stderr, "fmtrain: warning: %s: cannot write: %s\n", hint.c_str(), std::strerror(error));
+  guarded([&] {
+    const auto all = steps();
+    for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) {
+      if (all[i] == best_step) continue;
+      const std::string away = dir_ + "/.del-" + std::to_string(all[i]);
+      if (files_.rename(path(all[i]), away) == 0) remove_tree(files_, away);
     }
+    return 0;
+  });
+}
+
+/// Collective. Rank 0's steps: on shared storage listings may differ between nodes for a minute.
+std::vector<int64_t> CheckpointStore::agreed_steps() {
+  std::vector<int64_t> all;
+  std::string why;
+  if (comm_.rank() == 0) {
     try {
-      write_file_atomic(files_, temporary + "/manifest.json", with_own_hash(manifest));
-    } catch (const StorageError&) {
-      error = EIO;
+      all = steps();
+    } catch (const std::exception& error) {
+      why = error.what();
     }
-    if (!error) remove_tree(files_, final_dir);
-    if (!error) error = files_.rename(temporary, final_dir);
-    if (!error) error = files_.sync_dir(dir_);
   }
-  if (!agree(error)) return false;
-  if (comm_.rank() == 0) {
-    write_file_atomic(files_, dir_ + "/latest", "step-" + std::to_string(step) + "\n");
-    prune(best_step);
-  }
-  return true;
-}
-
-void CheckpointStore::prune(int64_t best_step) {
-  const auto all = steps();
-  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) {
-    if (all[i] == best_step) continue;
-    const std::string away = dir_ + "/.del-" + std::to_string(all[i]);
-    if (files_.rename(dir_ + "/step-" + std::to_string(all[i]), away) == 0) remove_tree(files_, away);
-  }
-}
-
-Json read_manifest(FileOps& files, const std::string& checkpoint) {
-  const std::string path = checkpoint + "/manifest.json";
-  try {
-    const std::string text = read_file(files, path, 64u << 20);
-    const auto mark = text.rfind(",\"sha256\":\"");
-    if (mark == std::string::npos || text.size() != mark + 77 || sha256_hex(text.data(), mark) != text.substr(mark + 11, 64)) throw std::runtime_error("does not match its own SHA-256");
-    const Json json = parse_json(text, {64u << 20, 12});
-    if (json.at("format") != kFormat) throw std::runtime_error("format " + json.at("format").dump() + ", this program reads " + std::to_string(kFormat));
-    const auto ranks = json.at("ranks").get<int>();
-    if (json.at("files").size() != static_cast<size_t>(ranks)) throw std::runtime_error("lists other files than ranks");
-    for (int r = 0; r < ranks; ++r)
-      if (json.at("files")[static_cast<size_t>(r)].at("name") != shard_name(r, ranks)) throw std::runtime_error("names an unexpected file");
-    return json;
-  } catch (const std::exception& error) {
-    throw CheckpointError(path + ": " + error.what());
-  }
-}
-
-void verify_checkpoint(FileOps& files, const std::string& checkpoint) {
-  const Json manifest = read_manifest(files, checkpoint);
-  for (const auto& file : manifest.at("files")) read_blocks(files, checkpoint + "/" + file.at("name").get<std::string>(), file, [](int64_t, std::string_view) {});
+  auto count = at::full({1}, why.empty() ? static_cast<int64_t>(all.size()) : -1, at::kLong);
+  comm_.broadcast(count, 0).wait();
+  if (count.item<int64_t>() < 0) throw StorageError(why.empty() ? dir_ + ": rank 0 cannot read it" : why);
+  all.resize(static_cast<size_t>(count.item<int64_t>()));
+  if (!all.empty()) comm_.broadcast(at::from_blob(all.data(), {static_cast<int64_t>(all.size())}, at::kLong), 0).wait();
+  return all;
 }
 
 Json CheckpointStore::load(int64_t step, const StateDict& targets, const Json& fixed) {
-  const std::string checkpoint = dir_ + "/step-" + std::to_string(step);
-  const Json manifest = read_manifest(files_, checkpoint);
-  if (manifest.at("fixed") != fixed) throw ConfigError(checkpoint + ": was written by another run: " + Json::diff(manifest.at("fixed"), fixed).dump() + "; use another run.dir or --resume never");
-  std::vector<int64_t> filled(targets.pieces.size(), 0);
+  const Json manifest = read_manifest(files_, path(step));
+  if (manifest.at("step") != step)
+    throw CheckpointError(path(step) + ": is the checkpoint of step " + manifest.at("step").dump());
+  if (manifest.at("fixed") != fixed)
+    throw ConfigError(path(step) + ": was written by another run: " + differences(manifest.at("fixed"), fixed) +
+                      "; use another run.dir or --resume never");
+  std::vector<std::vector<Elements>> filled(targets.pieces.size());
   for (const auto& entry : manifest.at("files")) {
-    const std::string path = checkpoint + "/" + entry.at("name").get<std::string>();
-    const std::string content = read_verified(files_, path, entry);
+    const std::string content = read_verified(files_, path(step), entry);
     try {
-      const auto header = parse_safetensors_header(content, static_cast<int64_t>(content.size()));
-      for (const auto& t : header.tensors) {
-        const int64_t offset = std::stoll(header.metadata.at(t.name));
-        for (size_t i = 0; i < targets.pieces.size(); ++i)
-          if (targets.pieces[i].name == t.name)
-            filled[i] += copy_overlap(targets.pieces[i], offset, reinterpret_cast<const float*>(content.data() + header.data_start + t.begin), (t.end - t.begin) / 4);
-      }
-    } catch (const std::runtime_error& error) {
-      throw CheckpointError(path + ": " + error.what());
+      fill_from_shard(content, targets, filled);
+    } catch (const std::exception& error) {
+      throw CheckpointError(path(step) + "/" + entry.at("name").get<std::string>() + ": " + error.what());
     }
   }
-  for (size_t i = 0; i < filled.size(); ++i)
-    if (filled[i] != targets.pieces[i].data.numel()) throw CheckpointError(checkpoint + ": does not hold all of " + targets.pieces[i].name);
+  for (size_t i = 0; i < filled.size(); ++i) {
+    const auto& target = targets.pieces[i];
+    if (!tiles(filled[i], target.offset, target.offset + target.data.numel()))
+      throw CheckpointError(path(step) + ": does not hold every element of " + target.name + " once");
+  }
   return manifest.at("state");
 }
 
 std::optional<Json> CheckpointStore::load_newest(const StateDict& targets, const Json& fixed) {
-  const auto all = steps();
-  comm_.barrier();
+  const auto all = agreed_steps();
+  std::vector<int64_t> damaged;
   for (const auto step : all) {
     std::string problem;
+    bool other_run = false;
     Json small;
     try {
       small = load(step, targets, fixed);
-    } catch (const CheckpointError& error) {
+    } catch (const std::exception& error) {
       problem = error.what();
+      other_run = dynamic_cast<const ConfigError*>(&error) != nullptr;
     }
-    auto bad = at::full({1}, problem.empty() ? 0 : 1, at::kLong);
-    comm_.all_reduce(bad, ReduceOp::kMax).wait();
-    if (bad.item<int64_t>() == 0) return small;
-    if (!problem.empty()) std::fprintf(stderr, "fmtrain: warning: %s; trying an older checkpoint\n", problem.c_str());
-    comm_.barrier();
-    if (comm_.rank() == 0) files_.rename(dir_ + "/step-" + std::to_string(step), dir_ + "/.bad-step-" + std::to_string(step));
+    // Outcome, and which rank is the first with a problem, in one exchange.
+    auto worst = at::tensor({int64_t{problem.empty() ? 0
+                                     : other_run     ? 2
+                                                     : 1},
+                             int64_t{problem.empty() ? 0 : comm_.size() - comm_.rank()}});
+    comm_.all_reduce(worst, ReduceOp::kMax).wait();
+    const auto outcome = worst[0].item<int64_t>();
+    if (outcome == 2) throw ConfigError(other_run ? problem : path(step) + ": was written by another run");
+    if (outcome == 0) {
+      set_aside(damaged);
+      return small;
+    }
+    if (worst[1].item<int64_t>() == comm_.size() - comm_.rank())
+      std::fprintf(stderr, "fmtrain: warning: %s; trying an older checkpoint\n", problem.c_str());
+    damaged.push_back(step);
   }
   if (!all.empty()) throw CheckpointError(dir_ + ": none of " + std::to_string(all.size()) + " checkpoints is valid");
   return std::nullopt;
+}
+
+void CheckpointStore::set_aside(const std::vector<int64_t>& damaged) {
+  comm_.barrier();  // nobody reads them any more
+  if (comm_.rank() != 0) return;
+  for (const auto step : damaged)
+    files_.rename(path(step), dir_ + "/.bad-step-" + std::to_string(step) + "-" + random_digits());
 }
 
 }  // namespace fmtrain

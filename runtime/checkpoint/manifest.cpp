@@ -1,0 +1,165 @@
+#include "runtime/checkpoint/manifest.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+
+#include "runtime/errors.h"
+#include "runtime/hash.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr size_t kLimit = 64u << 20;
+constexpr size_t kMark = 11, kSeal = kMark + 64 + 2;  ///< ,"sha256":" and then 64 digits and "}
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+void check_own_hash(const std::string& text) {
+  const size_t content = text.size() < kSeal ? 0 : text.size() - kSeal;
+  if (content == 0 || text.compare(content, kMark, ",\"sha256\":\"") != 0 || !text.ends_with("\"}"))
+    fail("does not end with its own SHA-256");
+  if (sha256_hex(text.data(), content) != text.substr(content + kMark, 64)) fail("does not match its own SHA-256");
+}
+
+void check_file(const Json& file, const std::string& name) {
+  if (file.at("name") != name) fail("names an unexpected file");
+  const auto& bytes = file.at("bytes");
+  const auto& blocks = file.at("blocks");
+  if (!bytes.is_number_unsigned() || bytes.get<uint64_t>() > INT64_MAX - kCheckpointBlock) fail(name + ": not a size");
+  const auto count = (bytes.get<int64_t>() + kCheckpointBlock - 1) / kCheckpointBlock;
+  if (!blocks.is_array() || static_cast<int64_t>(blocks.size()) != count)
+    fail(name + ": its size and its number of hashes disagree");
+}
+
+void check_members(const Json& json) {
+  if (!json.at("format").is_number_integer() || json.at("format") != kCheckpointFormat)
+    fail("format " + json.at("format").dump() + ", this program reads " + std::to_string(kCheckpointFormat));
+  for (const char* name : {"step", "ranks"})
+    if (!json.at(name).is_number_unsigned()) fail(std::string(name) + " is not a whole number");
+  const auto& files = json.at("files");
+  if (!files.is_array() || json.at("ranks").get<uint64_t>() != files.size()) fail("lists other files than ranks");
+  for (size_t r = 0; r < files.size(); ++r)
+    check_file(files[r], shard_name(static_cast<int>(r), static_cast<int>(files.size())));
+  if (!json.at("fixed").is_object() || !json.at("state").is_object()) fail("fixed or state is not an object");
+}
+
+/// Calls `use` with every block of a file after checking its hash.
+void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<void(std::string_view)>& use) {
+  int64_t size = 0;
+  if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
+  if (size != entry.at("bytes").get<int64_t>())
+    fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
+  std::string block;
+  for (int64_t at = 0; at < size; at += kCheckpointBlock) {
+    block.resize(static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
+    const std::string place =
+        "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
+    if (const int error = files.read(fd, block.data(), block.size(), at))
+      fail("cannot be read " + place + ": " + std::strerror(error));
+    const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
+    const auto found = xxh3_hex(block.data(), block.size());
+    if (found != expected) fail("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
+    use(block);
+  }
+}
+
+void read_file_of(FileOps& files, const std::string& checkpoint, const Json& entry,
+                  const std::function<void(std::string_view)>& use) {
+  const std::string path = checkpoint + "/" + entry.at("name").get<std::string>();
+  int fd = -1;
+  if (const int error = files.open(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
+  std::string problem;
+  try {
+    read_blocks(files, fd, entry, use);
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  files.close(fd);
+  if (!problem.empty()) throw CheckpointError(path + ": " + problem);
+}
+
+bool is_step(const std::string& name) {
+  if (!name.starts_with("step-") || name.size() == 5 || name.size() > 5 + 18) return false;
+  if (name.find_first_not_of("0123456789", 5) != std::string::npos) return false;
+  return name.size() == 6 || name[5] != '0';
+}
+
+/// Lines of one list that the other does not have.
+std::string missing(const Json& list, const Json& other) {
+  std::string text;
+  for (const auto& line : list)
+    if (std::find(other.begin(), other.end(), line) == other.end()) text += (text.empty() ? "" : ", ") + line.dump();
+  return text.empty() ? "nothing" : text;
+}
+
+}  // namespace
+
+std::string shard_name(int rank, int size) {
+  char name[64];
+  std::snprintf(name, sizeof name, "shard-%05d-of-%05d.safetensors", rank, size);
+  return name;
+}
+
+std::string manifest_text(const Json& members) {
+  std::string text = members.dump();
+  text.pop_back();  // the closing brace
+  return text + ",\"sha256\":\"" + sha256_hex(text.data(), text.size()) + "\"}";
+}
+
+Json read_manifest(FileOps& files, const std::string& checkpoint) {
+  const std::string path = checkpoint + "/manifest.json";
+  std::string text;
+  try {
+    text = read_file(files, path, kLimit);
+  } catch (const std::exception& error) {
+    throw CheckpointError(error.what());
+  }
+  try {
+    check_own_hash(text);
+    const Json json = parse_json(text, {kLimit, 12});
+    check_members(json);
+    return json;
+  } catch (const std::exception& error) {
+    throw CheckpointError(path + ": " + error.what());
+  }
+}
+
+std::string read_verified(FileOps& files, const std::string& checkpoint, const Json& entry) {
+  std::string content;
+  read_file_of(files, checkpoint, entry, [&](std::string_view block) { content.append(block); });
+  return content;
+}
+
+void verify_checkpoint(FileOps& files, const std::string& checkpoint) {
+  const Json manifest = read_manifest(files, checkpoint);
+  for (const auto& file : manifest.at("files")) read_file_of(files, checkpoint, file, [](std::string_view) {});
+}
+
+std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir) {
+  std::vector<std::string> names;
+  if (const int error = files.list(dir, &names)) throw StorageError(dir + ": cannot be read: " + std::strerror(error));
+  std::vector<int64_t> steps;
+  for (const auto& name : names)
+    if (is_step(name)) steps.push_back(std::stoll(name.substr(5)));
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+std::string differences(const Json& saved, const Json& now) {
+  std::string text;
+  Json all = saved;
+  all.update(now);
+  for (const auto& [name, unused] : all.items()) {
+    const Json a = saved.value(name, Json()), b = now.value(name, Json());
+    if (a == b) continue;
+    const bool lists = a.is_array() && b.is_array();
+    text += (text.empty() ? "" : "; ") + name + ": " + (lists ? missing(a, b) : a.dump()) + " then, " +
+            (lists ? missing(b, a) : b.dump()) + " now";
+  }
+  return text;
+}
+
+}  // namespace fmtrain
