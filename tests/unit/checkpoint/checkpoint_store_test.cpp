@@ -1,0 +1,370 @@
+// Checkpoints with ranks as threads: any R to any S, damage, retention, and a file system whose calls fail.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/errors.h"
+#include "tests/support/fail_files.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/thread_communicator.h"
+
+namespace fmtrain {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const Json kFixed{{"config", "abc"}, {"config_lines", {"lr=1", "seed=2"}}, {"data", "d"}};
+const Json kSmall{{"engine", {{"optimizer_steps", 7}}}, {"trainer", {{"step", 9}}}};
+
+struct Tensor {
+  const char* name;
+  std::vector<int64_t> shape;
+  int64_t offset, numel;
+};
+const std::vector<Tensor> kTensors{{"a", {5, 7}, 0, 35}, {"b", {16}, 35, 16}, {"c", {30, 3}, 51, 90}};
+constexpr int64_t kAll = 141;
+
+/// A state of three tensors end to end whose every element is its own index plus `step` / 1000.
+struct Flat {
+  explicit Flat(double step = 0) : values(at::arange(kAll, at::kFloat) + step / 1000) {}
+  StateDict pieces(int64_t first, int64_t last) {
+    StateDict dict;
+    for (const char* prefix : {"param/", "exp_avg/"})
+      for (const auto& t : kTensors) {
+        const int64_t from = std::max(first, t.offset), to = std::min(last, t.offset + t.numel);
+        if (from < to)
+          dict.pieces.push_back({prefix + std::string(t.name), t.shape, from - t.offset, values.slice(0, from, to)});
+      }
+    return dict;
+  }
+  StateDict share(const Communicator& comm) {
+    return pieces(comm.rank() * kAll / comm.size(), (comm.rank() + 1) * kAll / comm.size());
+  }
+  StateDict whole() { return pieces(0, kAll); }
+  at::Tensor values;
+};
+
+class Checkpoints : public TemporaryFolder {
+ protected:
+  // Not std::filesystem::remove_all: LibTorch brings a copy of that symbol which crashes (runtime/file_ops.h).
+  void SetUp() override {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    std::string name = std::string(test->test_suite_name()) + "_" + test->name();
+    std::replace(name.begin(), name.end(), '/', '_');
+    folder_ = fs::path(testing::TempDir()) / name;
+    TearDown();
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { remove_tree(posix_files(), folder_.string()); }
+
+  std::string dir() const { return path("checkpoints"); }
+
+  void save(int ranks, const std::vector<int64_t>& steps, int64_t keep = 100, int64_t best = -1) const {
+    run_ranks(ranks, [&](Communicator& comm) {
+      CheckpointStore store(dir(), posix_files(), comm, keep);
+      for (const auto step : steps) {
+        std::string why;
+        Flat flat(static_cast<double>(step));
+        EXPECT_TRUE(store.save(step, flat.share(comm), kSmall, kFixed, best, &why)) << why;
+      }
+    });
+  }
+
+  /// The step that `ranks` ranks load, all elements checked; -1: none. Throws what all ranks threw.
+  int64_t load(int ranks, const Json& fixed = kFixed) const {
+    std::atomic<int64_t> loaded{-1};
+    run_ranks(ranks, [&](Communicator& comm) {
+      CheckpointStore store(dir(), posix_files(), comm, 3);
+      Flat flat;
+      flat.values.fill_(-1);
+      const auto small = store.load_newest(flat.whole(), fixed);
+      if (!small) return;
+      EXPECT_EQ(*small, kSmall);
+      const auto step = static_cast<int64_t>(std::lround(flat.values[0].item<double>() * 1000));
+      EXPECT_TRUE(at::equal(flat.values, Flat(static_cast<double>(step)).values));
+      loaded = step;
+    });
+    return loaded;
+  }
+
+  std::string shard(int64_t step, int rank, int size) const {
+    return "checkpoints/step-" + std::to_string(step) + "/" + shard_name(rank, size);
+  }
+  std::string manifest(int64_t step) const { return "checkpoints/step-" + std::to_string(step) + "/manifest.json"; }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    posix_files().list(dir(), &all);
+    return all;
+  }
+  size_t count(const std::string& prefix) const {
+    size_t n = 0;
+    for (const auto& name : names()) n += name.starts_with(prefix);
+    return n;
+  }
+  /// Changes members of a manifest and seals it again: a forged one.
+  void forge(int64_t step, const std::function<void(Json&)>& change) const {
+    Json json = parse_json(content(manifest(step)), {});
+    json.erase("sha256");
+    change(json);
+    write(manifest(step), manifest_text(json));
+  }
+};
+
+TEST_F(Checkpoints, AnyNumberOfRanksReadsThatOfAnyOther) {
+  for (int saved = 1; saved <= 4; ++saved) {
+    remove_tree(posix_files(), dir());
+    save(saved, {5});
+    for (int loading = 1; loading <= 4; ++loading) EXPECT_EQ(load(loading), 5) << saved << " to " << loading;
+    EXPECT_EQ(fs::status(dir() + "/step-5").permissions(), fs::perms::owner_all);
+    EXPECT_EQ(fs::status(path(manifest(5))).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+    EXPECT_EQ(content("checkpoints/latest"), "step-5\n");
+    EXPECT_NO_THROW(verify_checkpoint(posix_files(), dir() + "/step-5"));
+  }
+}
+
+TEST_F(Checkpoints, NoneIsAFreshStart) { EXPECT_EQ(load(2), -1); }
+
+TEST_F(Checkpoints, ADamagedNewestIsNamedSetAsideAndTheOneBeforeUsed) {
+  const std::string second = shard(20, 1, 2), first = shard(20, 0, 2);
+  const std::vector<std::pair<std::string, std::function<void()>>> damages{
+      {"is damaged between bytes 0",
+       [&] {
+         auto t = content(second);
+         t[t.size() / 2] = static_cast<char>(t[t.size() / 2] ^ 1);
+         write(second, t);
+       }},
+      {"is damaged between bytes 0",
+       [&] {
+         auto t = content(second);
+         t[9] = static_cast<char>(t[9] ^ 4);
+         write(second, t);
+       }},
+      {"the manifest says", [&] { write(second, content(second).substr(0, 100)); }},
+      {"the manifest says", [&] { write(second, content(second) + "x"); }},
+      {"has 0 bytes", [&] { write(second, ""); }},
+      {"cannot be opened", [&] { fs::remove(path(second)); }},
+      {shard_name(0, 2),
+       [&] {
+         const auto t = content(first);
+         write(first, content(second));
+         write(second, t);
+       }},
+      {"its own SHA-256",
+       [&] {
+         auto t = content(manifest(20));
+         t[12] = '3';
+         write(manifest(20), t);
+       }},
+      {"its own SHA-256", [&] { write(manifest(20), ""); }},
+      {"its own SHA-256",
+       [&] {
+         const auto t = content(manifest(20));
+         write(manifest(20), t.substr(0, t.size() - 1));
+       }},
+      {"its own SHA-256", [&] { write(manifest(20), content(manifest(20)) + "\n"); }},
+      {"cannot open", [&] { fs::remove(path(manifest(20))); }},
+      {"format 2, this program reads 1", [&] { forge(20, [](Json& j) { j["format"] = 2; }); }},
+      {"is the checkpoint of step 10", [&] { write(manifest(20), content(manifest(10))); }},
+      {"names an unexpected file", [&] { forge(20, [](Json& j) { j["files"][1]["name"] = "../x"; }); }},
+      {"lists other files than ranks", [&] { forge(20, [](Json& j) { j["ranks"] = 3; }); }},
+      {"number of hashes disagree", [&] { forge(20, [](Json& j) { j["files"][0]["blocks"] = Json::array(); }); }},
+      {"not a size", [&] { forge(20, [](Json& j) { j["files"][0]["bytes"] = -1; }); }},
+      {"key 'state' not found", [&] { forge(20, [](Json& j) { j.erase("state"); }); }},
+  };
+  for (size_t i = 0; i < damages.size(); ++i) {
+    remove_tree(posix_files(), dir());
+    save(2, {10, 20});
+    damages[i].second();
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(load(3), 10) << i;
+    const auto warning = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(warning, testing::AllOf(HasSubstr("step-20"), HasSubstr(damages[i].first), HasSubstr("trying an older"))) << i;
+    EXPECT_EQ(std::count(warning.begin(), warning.end(), '\n'), 1) << "one rank speaks";
+    EXPECT_EQ(count(".bad-step-20-"), 1u) << i;
+    EXPECT_EQ(count("step-20"), 0u) << i;
+    EXPECT_EQ(load(1), 10) << "and again without it";
+  }
+}
+
+TEST_F(Checkpoints, EveryFlippedByteOfASmallCheckpointIsFound) {
+  save(1, {3});
+  for (const auto& name : {shard(3, 0, 1), manifest(3)}) {
+    const auto good = content(name);
+    for (size_t at = 0; at < good.size(); at += 7) {
+      auto bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << (at % 8)));
+      write(name, bad);
+      EXPECT_THROW(verify_checkpoint(posix_files(), dir() + "/step-3"), CheckpointError) << name << " " << at;
+    }
+    write(name, good);
+  }
+  EXPECT_EQ(load(2), 3);
+}
+
+TEST_F(Checkpoints, NoneOfSeveralIsValid) {
+  save(2, {1, 2});
+  for (const int64_t step : {1, 2}) write(shard(step, 0, 2), "x");
+  for (int attempt = 0; attempt < 2; ++attempt) {  // the second start must not be a fresh one
+    testing::internal::CaptureStderr();
+    try {
+      load(2);
+      ADD_FAILURE();
+    } catch (const CheckpointError& error) {
+      EXPECT_EQ(error.code(), ExitCode::kNoCheckpoint);
+      EXPECT_THAT(error.what(), HasSubstr("none of 2 checkpoints is valid"));
+    }
+    testing::internal::GetCapturedStderr();
+  }
+}
+
+TEST_F(Checkpoints, AnotherRunIsRefusedWithTheDifferences) {
+  save(2, {4});
+  Json other = kFixed;
+  other["config_lines"][0] = "lr=3";
+  other["data"] = "e";
+  try {
+    load(2, other);
+    ADD_FAILURE();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(R"(config_lines: "lr=1" then, "lr=3" now; data: "d" then, "e" now)"));
+  }
+  EXPECT_EQ(load(2), 4) << "and it stays";
+}
+
+TEST_F(Checkpoints, TensorsOfAnotherShapeAreNotTaken) {
+  save(2, {4});
+  run_ranks(2, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 3);
+    Flat flat;
+    auto targets = flat.whole();
+    targets.pieces[0].shape = {7, 5};
+    EXPECT_THROW(store.load_newest(targets, kFixed), CheckpointError);
+  });
+}
+
+TEST_F(Checkpoints, RetentionKeepsTheNewestAndTheBest) {
+  save(2, {1, 2, 3, 10, 11}, 2, 2);
+  EXPECT_THAT(names(), testing::ElementsAre("latest", "step-10", "step-11", "step-2"));
+}
+
+TEST_F(Checkpoints, OnlyProperNamesAreCheckpoints) {
+  save(1, {2});
+  for (const char* name : {"step-", "step-x", "step-03", "step-3a", ".step-9", "step-99999999999999999999"})
+    fs::create_directory(dir() + "/" + name);
+  EXPECT_THAT(checkpoint_steps(posix_files(), dir()), testing::ElementsAre(2));
+  EXPECT_THROW(checkpoint_steps(posix_files(), path("none")), StorageError);
+}
+
+TEST_F(Checkpoints, AValidOneOfTheSameStepIsKeptADamagedOneReplaced) {
+  save(2, {5});
+  const auto before = fs::last_write_time(path(manifest(5)));
+  save(2, {5});
+  EXPECT_EQ(fs::last_write_time(path(manifest(5))), before);
+  write(shard(5, 0, 2), "x");
+  save(2, {5});
+  EXPECT_EQ(load(2), 5);
+  EXPECT_EQ(count(".bad-step-5-"), 1u);
+}
+
+TEST_F(Checkpoints, LeftoversGoAtTheNextStart) {
+  save(1, {1});
+  fs::create_directories(dir() + "/.tmp-7/x");
+  fs::create_directories(dir() + "/.del-3");
+  write("checkpoints/latest.tmp-12", "");
+  EXPECT_EQ(load(1), 1);
+  EXPECT_THAT(names(), testing::ElementsAre("latest", "step-1"));
+}
+
+struct Failure {
+  int error;
+  bool from_then_on;
+};
+class FailingCalls : public Checkpoints, public testing::WithParamInterface<Failure> {};
+
+/// Call i of one rank fails, for i = 1.. until a save is clean: the other ranks learn of it, the old checkpoint still loads.
+TEST_P(FailingCalls, NeverCostTheOldCheckpoint) {
+  for (const bool replace : {false, true})
+    for (int failing = 0; failing < 3; ++failing)
+      for (int64_t call = 1, clean = 0; !clean; ++call) {
+        ASSERT_LT(call, 200);
+        remove_tree(posix_files(), dir());
+        save(3, {10});
+        if (replace) {  // a damaged one of the same step lies there
+          save(3, {20});
+          write(shard(20, 1, 3), "x");
+        }
+        std::atomic<int> saved{0};
+        testing::internal::CaptureStderr();
+        run_ranks(3, [&](Communicator& comm) {
+          FailFiles files;
+          CheckpointStore store(dir(), files, comm, 5);
+          files.fail_at(comm.rank() == failing ? call : 0, GetParam().error, GetParam().from_then_on);
+          std::string why;
+          Flat flat(20);
+          const bool ok = store.save(20, flat.share(comm), kSmall, kFixed, -1, &why);
+          saved += ok;
+          if (!ok) {
+            EXPECT_THAT(why, testing::AllOf(HasSubstr("step 20"), HasSubstr(std::strerror(GetParam().error))));
+          }
+          if (comm.rank() == failing) clean = !files.failed();
+          EXPECT_EQ(files.open_files(), 0);
+        });
+        testing::internal::GetCapturedStderr();
+        EXPECT_TRUE(saved == 0 || saved == 3) << "all alike, call " << call << " of rank " << failing;
+        EXPECT_TRUE(!clean || saved == 3);
+        EXPECT_TRUE((GetParam().from_then_on && failing == 0) || count(".tmp-") == 0) << "call " << call;
+        testing::internal::CaptureStderr();
+        const auto loaded = load(2);
+        testing::internal::GetCapturedStderr();
+        // 20 after a failure: it was complete, but the fsync of its directory failed.
+        EXPECT_TRUE(loaded == 20 || (loaded == 10 && saved == 0)) << "call " << call << " of rank " << failing;
+        EXPECT_EQ(count(".tmp-"), 0u);
+      }
+}
+
+INSTANTIATE_TEST_SUITE_P(Errors, FailingCalls,
+                         testing::Values(Failure{EIO, false}, Failure{ENOSPC, false}, Failure{EIO, true}));
+
+/// A read that fails on one rank alone must not leave the others waiting, nor with another checkpoint.
+TEST_F(Checkpoints, AFailedReadOfOneRankSendsAllToTheOlderOne) {
+  for (int64_t call = 1, clean = 0; !clean; ++call) {
+    ASSERT_LT(call, 100);
+    remove_tree(posix_files(), dir());
+    save(2, {1, 2});
+    std::atomic<int64_t> first{-1}, second{-1};
+    testing::internal::CaptureStderr();
+    run_ranks(2, [&](Communicator& comm) {
+      FailFiles files;
+      CheckpointStore store(dir(), files, comm, 5);
+      if (comm.rank() == 1) files.fail_at(call, EIO);
+      Flat flat;
+      ASSERT_TRUE(store.load_newest(flat.whole(), kFixed).has_value());
+      (comm.rank() ? second : first) = std::lround(flat.values[0].item<double>() * 1000);
+      if (comm.rank() == 1) clean = !files.failed();
+    });
+    testing::internal::GetCapturedStderr();
+    EXPECT_EQ(first, second) << call;
+  }
+}
+
+TEST_F(Checkpoints, ADirectoryThatCannotBeMadeIsAnErrorOnAllRanks) {
+  std::atomic<int> thrown{0};
+  run_ranks(3, [&](Communicator& comm) {
+    try {
+      CheckpointStore store(path("none/checkpoints"), posix_files(), comm, 3);
+    } catch (const StorageError&) {
+      ++thrown;
+    }
+  });
+  EXPECT_EQ(thrown, 3);
+}
+
+}  // namespace
+}  // namespace fmtrain
