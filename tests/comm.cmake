@@ -8,6 +8,6 @@ use_torch(comm_mpi)
 set(FMTRAIN_MPI_ENVIRONMENT OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none)
 foreach(ranks 1 2 3 4 5 8)
-  add_test(NAME comm_mpi_${ranks} COMMAND timeout -k 5 60 ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:comm_mpi>)
-  set_tests_properties(comm_mpi_${ranks} PROPERTIES LABELS multirank TIMEOUT 70 PROCESSORS 2 ENVIRONMENT "${FMTRAIN_MPI_ENVIRONMENT}")
+  add_test(NAME comm_mpi_${ranks} COMMAND timeout -k 5 150 ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:comm_mpi>)
+  set_tests_properties(comm_mpi_${ranks} PROPERTIES LABELS multirank TIMEOUT 160 PROCESSORS 2 ENVIRONMENT "${FMTRAIN_MPI_ENVIRONMENT}")
 endforeach()
