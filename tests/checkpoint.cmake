@@ -1,4 +1,4 @@
 fmtrain_test(safetensors_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/checkpoint/safetensors_test.cpp)
 fmtrain_test(checkpoint_store_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES
-  unit/checkpoint/checkpoint_store_test.cpp support/fail_files.cpp support/thread_communicator.cpp)
+  unit/checkpoint/checkpoint_store_test.cpp support/fail_files.cpp)
 fmtrain_test(train_state_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/checkpoint/train_state_test.cpp)

@@ -11,7 +11,7 @@
 #include "runtime/errors.h"
 #include "tests/support/fail_files.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/thread_communicator.h"
+#include "comm/thread_communicator.h"
 
 namespace fmtrain {
 namespace {

@@ -1,6 +1,6 @@
 // The contract on the world of one and on ranks as threads.
 #include "tests/multirank/comm_contract.h"
-#include "tests/support/thread_communicator.h"
+#include "comm/thread_communicator.h"
 
 namespace fmtrain {
 

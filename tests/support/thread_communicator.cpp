@@ -1,1 +1,0 @@
-// comm/thread_communicator.cpp
