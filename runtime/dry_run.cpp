@@ -59,24 +59,39 @@ int64_t product_weights(TaskModel& model) {
   return elements;
 }
 
-/// Bytes of one rank. Formulas: docs/training.md, memory.
-Json memory_facts(const Config& config, const RunInputs& inputs, const StepPlan& plan, int64_t trained, int64_t all, int ranks) {
-  const int64_t leaves = (plan.leaves() + ranks - 1) / ranks;
-  const int64_t buffers = config.numerics.exact ? std::bit_width(static_cast<uint64_t>(leaves - 1)) + 1 : 1;
-  const int64_t moments = config.optimizer.name == OptimizerName::kAdamW ? 2 : 1;
-  const int64_t tokens = largest_leaf(plan, *inputs.train);
-  double mean = 0;
-  for (const auto length : inputs.train->lengths()) mean += length;
+/// What the memory of a rank depends on, besides the stage.
+struct MemoryShape {
+  int64_t trained, frozen;  ///< elements
+  int64_t leaves;           ///< of a rank, in one step
+  int64_t moments;          ///< optimizer state a parameter
+  int64_t bf16_copy, activations;  ///< bytes
+  bool exact;
+  int ranks;                ///< all of one machine
+};
+
+/// Bytes of one rank at one stage. Formulas: docs/training.md, memory.
+Json memory_facts(const MemoryShape& s, int64_t stage) {
+  const int64_t share = ShardPlan(s.trained, s.ranks).shard_numel();
+  const int64_t partial_sums = s.exact ? std::bit_width(static_cast<uint64_t>(s.leaves - 1)) + 1 : 1;
+  const bool streams = stage >= 2 && s.leaves == 1;
   Json m;
-  m["parameters"] = 4 * all;
-  m["bf16_copy"] = config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0;
-  m["gradients"] = 4 * trained * buffers;
-  m["optimizer"] = 4 * trained * moments;
-  m["activations"] = std::llround(activation_bytes(inputs.model->config(), tokens, mean / static_cast<double>(inputs.train->size())));
+  m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
+  m["bf16_copy"] = s.bf16_copy;
+  m["gradients"] = 4 * ((streams ? std::min(s.trained, ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
+  m["optimizer"] = 4 * s.moments * (stage == 0 ? s.trained : share);
+  m["activations"] = s.activations;
   int64_t total = 0;
   for (const auto& [name, bytes] : m.items()) total += bytes.get<int64_t>();
   m["total"] = total;
   return m;
+}
+
+MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const StepPlan& plan, int64_t trained, int64_t frozen, int ranks) {
+  double mean = 0;
+  for (const auto length : inputs.train->lengths()) mean += length;
+  const double activations = activation_bytes(inputs.model->config(), largest_leaf(plan, *inputs.train), mean / static_cast<double>(inputs.train->size()));
+  return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, config.optimizer.name == OptimizerName::kAdamW ? 2 : 1,
+          config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0, std::llround(activations), config.numerics.exact, ranks};
 }
 
 Json learning_rates(const Config& config, int64_t steps) {
@@ -122,7 +137,9 @@ Json dry_run(const Config& config, int ranks) {
     facts["parameters"].push_back({{"name", p.name}, {"shape", p.value.sizes().vec()}, {"trained", p.value.requires_grad()}});
   facts["steps"] = {{"total", steps}, {"per_epoch", plan.steps_per_epoch()}, {"leaves", plan.leaves()}, {"ranks", ranks}};
   facts["learning_rate"] = learning_rates(config, steps);
-  facts["memory"] = memory_facts(config, inputs, plan, trained, trained + groups[2].elements, ranks);
+  const MemoryShape shape = memory_shape(config, inputs, plan, trained, groups[2].elements, ranks);
+  facts["memory"] = memory_facts(shape, config.engine.zero);
+  for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(memory_facts(shape, stage)["total"]);
   const int64_t moments = config.optimizer.name == OptimizerName::kAdamW ? 2 : 1;
   facts["checkpoint"] = {{"bytes", 4 * trained * (1 + moments)}, {"bytes_per_rank", 4 * trained * (1 + moments) / ranks}};
   facts["resume"] = {{"step", newest_checkpoint(config.run.dir)}, {"dir", config.run.dir}};

@@ -26,6 +26,10 @@ std::string dry_run_text(const Json& f) {
   for (const auto& point : f["learning_rate"]) curve += fmt::format("{}{}: {:.3g}", curve.empty() ? "" : ", ", point[0].get<int64_t>(), point[1].get<double>());
   line("rate", curve);
   for (const auto& [name, bytes] : f["memory"].items()) line(name == "parameters" ? "memory" : "", fmt::format("{:<12}{:>10} a rank", name, bytes_text(bytes.get<double>())));
+  std::string stages;
+  for (size_t z = 0; z < f["memory_by_zero"].size(); ++z)
+    stages += fmt::format("{}{}: {}", z == 0 ? "" : ", ", z, bytes_text(f["memory_by_zero"][z].get<double>()));
+  line("", "with engine.zero " + stages);
   line("checkpoint", fmt::format("{}, {} a rank", bytes_text(f["checkpoint"]["bytes"].get<double>()), bytes_text(f["checkpoint"]["bytes_per_rank"].get<double>())));
   const auto& step = f["resume"]["step"];
   line("resume", step.is_null() ? "nothing to resume in " + f["resume"]["dir"].get<std::string>() : "from step " + std::to_string(step.get<int64_t>()) + " in " + f["resume"]["dir"].get<std::string>());

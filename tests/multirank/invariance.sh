@@ -32,16 +32,22 @@ same() {
 for ranks in 1 2 4 8; do run "$ranks" "r$ranks"; done
 for ranks in 2 4 8; do same r1 "r$ranks"; done
 
-# Stopped inside an epoch on 2 ranks, continued on 4, stopped again at an epoch's end, finished on 1.
-stop_at() {  # RANKS DIRECTORY STEP: run, then forget everything after the checkpoint of STEP
-  run "$1" "$2" --set checkpoint.keep=100
+# What ranks share out (ZeRO) changes nothing either.
+for zero in 1 2 3; do
+  run 4 "zero$zero" --set "engine.zero=$zero"
+  same r1 "zero$zero"
+done
+
+# Stopped inside an epoch on 2 ranks, continued on 4, stopped again at an epoch's end, finished on 1; another stage each time.
+stop_at() {  # RANKS DIRECTORY STEP ZERO: run, then forget everything after the checkpoint of STEP
+  run "$1" "$2" --set checkpoint.keep=100 --set "engine.zero=$4"
   for step in "$work/$2"/checkpoints/step-*; do
     if ((${step##*-} > $3)); then rm -rf "$step"; fi
   done
   rm -rf "$work/$2/report.json"
 }
-stop_at 2 resumed 5
-stop_at 4 resumed 15
+stop_at 2 resumed 5 1
+stop_at 4 resumed 15 2
 run 1 resumed
 same r1 resumed
 
