@@ -67,7 +67,12 @@ std::string lost_note(const std::vector<Point>& loss) {
 }
 
 std::string loss_figure(const Json& report, const std::vector<Json>& steps, const std::vector<Json>& evaluations) {
-  Plot plot{.title = "Loss by step, training and validation", .x_name = "step", .height = 260, .mark = -1, .series = {}};
+  Plot plot{.title = "Loss by step, training and validation",
+            .x_name = "step",
+            .height = 260,
+            .x_ticks = 6,
+            .mark = -1,
+            .series = {}};
   std::string caption;
   const std::vector<Point> loss = curve_of(steps, "loss");
   add_curve(plot, loss, caption);
@@ -86,7 +91,12 @@ std::string metric_figure(const Json& report, const std::vector<Json>& evaluatio
   if (metric.empty() || points.empty()) return "";
   const char* known = metric_title(metric, is_tagging(last));
   const std::string name = known ? known : xml_escaped(metric);
-  Plot plot{.title = name + " on validation by step, percent", .x_name = "step", .height = 200, .mark = -1, .series = {}};
+  Plot plot{.title = name + " on validation by step, percent",
+            .x_name = "step",
+            .height = 200,
+            .x_ticks = 4,
+            .mark = -1,
+            .series = {}};
   plot.series.push_back({.css = "valid", .points = thinned(points, kEvaluations), .dots = true, .digits = 2, .unit = " %"});
   const auto best = number(field(report, {"training", "best_step"}));
   std::string caption;
@@ -99,7 +109,7 @@ std::string metric_figure(const Json& report, const std::vector<Json>& evaluatio
 }
 
 std::string step_figure(const char* heading, const char* title, const char* name, const std::vector<Json>& steps) {
-  Plot plot{.title = title, .x_name = "step", .height = 200, .mark = -1, .series = {}};
+  Plot plot{.title = title, .x_name = "step", .height = 200, .x_ticks = 4, .mark = -1, .series = {}};
   std::string caption;
   add_curve(plot, curve_of(steps, name), caption);
   return figure(heading, plot, caption);
@@ -107,7 +117,7 @@ std::string step_figure(const char* heading, const char* title, const char* name
 
 /// A schedule is smooth by itself.
 std::string rate_figure(const std::vector<Json>& steps) {
-  Plot plot{.title = "Learning rate by step", .x_name = "step", .height = 200, .mark = -1, .series = {}};
+  Plot plot{.title = "Learning rate by step", .x_name = "step", .height = 200, .x_ticks = 4, .mark = -1, .series = {}};
   plot.series.push_back({.css = "mean", .points = thinned(curve_of(steps, "lr"), kCurvePoints)});
   return figure("Learning rate", plot, "");
 }

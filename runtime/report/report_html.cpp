@@ -15,17 +15,21 @@ struct MetricTitle {
   const char *name, *tagging, *classification;
 };
 /// In the order of the tables.
-constexpr MetricTitle kMetrics[] = {{"f1", "Entity F1", nullptr},  // of classes the same as macro_f1
+constexpr MetricTitle kMetrics[] = {{"accuracy", nullptr, "Accuracy"},
+                                    {"macro_f1", nullptr, "Macro F1"},
+                                    {"f1", "Entity F1", nullptr},  // of classes the same as macro_f1
                                     {"precision", "Entity precision", "Macro precision"},
                                     {"recall", "Entity recall", "Macro recall"},
-                                    {"accuracy", "Word accuracy", "Accuracy"},
-                                    {"macro_f1", "Macro F1 of types", "Macro F1"},
+                                    {"accuracy", "Word accuracy", nullptr},
+                                    {"macro_f1", "Macro F1 of types", nullptr},
                                     {"weighted_f1", "Weighted F1 of types", "Weighted F1"},
                                     {"lenient_f1", "Entity F1, lenient", nullptr},
                                     {"token_f1", "Word F1 without O", nullptr},
                                     {"balanced_accuracy", nullptr, "Balanced accuracy"},
                                     {"mcc", nullptr, "Matthews correlation"},
                                     {"kappa", nullptr, "Cohen's kappa"}};
+
+const char* title_of(const MetricTitle& metric, bool tagging) { return tagging ? metric.tagging : metric.classification; }
 
 std::optional<double> change_of(const std::optional<double>& before, const std::optional<double>& after) {
   return before && after ? std::optional(*after - *before) : std::nullopt;
@@ -57,7 +61,7 @@ std::string split_table(const std::string& split, const Json& before, const Json
               {"", "Before", "After", "Change", level_text(after) + " % interval"});
   for (const MetricTitle& metric : kMetrics) {
     const auto b = number(field(before, {"metrics", metric.name})), a = number(field(after, {"metrics", metric.name}));
-    const char* title = metric_title(metric.name, tagging);
+    const char* title = title_of(metric, tagging);
     if (!title || (!a && !b)) continue;
     auto change = change_of(b, a);
     if (change) *change *= 100;
@@ -84,7 +88,7 @@ std::string results_html(const Json& report) {
 std::string scale_svg(const std::string& title, std::optional<double> before, double after, const std::optional<Range>& range) {
   std::string marks;
   if (range)
-    marks += fmt::format("<rect class=\"interval\" x=\"{:.2f}%\" width=\"{:.2f}%\" y=\"6\" height=\"12\" rx=\"6\"/>",
+    marks += fmt::format("<rect class=\"interval\" x=\"{:.2f}%\" width=\"{:.2f}%\" y=\"1\" height=\"22\" rx=\"4\"/>",
                          100 * range->low, 100 * std::max(0.0, range->high - range->low));
   if (before) marks += fmt::format("<circle class=\"before\" cx=\"{:.2f}%\" cy=\"12\" r=\"5\"/>", 100 * *before);
   marks += fmt::format("<circle class=\"after\" cx=\"{:.2f}%\" cy=\"12\" r=\"6\"/>", 100 * after);
@@ -105,7 +109,7 @@ std::string hero_html(const std::string& split, const Json& before, const Json& 
   numbers += "<strong>" + percent_text(a) + "</strong> <span class=\"unit\">%</span>";
   std::string sub = b ? change_text(100 * (*a - *b), 2) + " points" : "";
   if (const std::string range = interval_text(after, metric); !range.empty())
-    sub += std::string(sub.empty() ? "" : " · ") + level_text(after) + " % interval " + range;
+    sub += std::string(sub.empty() ? "" : " · ") + "<span>" + level_text(after) + " % interval " + range + "</span>";
   const bool fraction = *a >= 0 && *a <= 1;
   return "<div class=\"hero\">\n<p class=\"what\">" + name + " on " + split + "</p>\n<p class=\"big\">" + numbers +
          "</p>\n<p class=\"sub\">" + sub + "</p>\n" +
@@ -150,11 +154,11 @@ std::string subtitle(const Json& run) {
     const auto n = number(field(run, {name}));
     return n ? whole_text(n) + " " + one + (*n == 1 ? "" : "s") : "";
   };
-  std::string text;
+  std::string text, threads = count("threads", "thread");
+  if (!threads.empty() && number(field(run, {"ranks"})).value_or(1) > 1) threads += " each";
   const std::string seed = plain_text(field(run, {"seed"}));
-  for (const std::string& part :
-       {count("ranks", "rank"), count("threads", "thread") + (number(field(run, {"threads"})) ? " each" : ""),
-        plain_text(field(run, {"device"})), plain_text(field(run, {"precision"})), seed.empty() ? "" : "seed " + seed})
+  for (const std::string& part : {count("ranks", "rank"), threads, plain_text(field(run, {"device"})),
+                                  plain_text(field(run, {"precision"})), seed.empty() ? "" : "seed " + seed})
     if (!part.empty()) text += (text.empty() ? "" : " · ") + part;
   return text.empty() ? "" : "<p class=\"sub\">" + text + "</p>\n";
 }
@@ -171,8 +175,8 @@ std::string header_html(const std::string& name, const Json& report, const std::
 }  // namespace
 
 const char* metric_title(const std::string& metric, bool tagging) {
-  for (const MetricTitle& title : kMetrics)
-    if (metric == title.name) return tagging ? title.tagging : title.classification;
+  for (const MetricTitle& row : kMetrics)
+    if (const char* title = title_of(row, tagging); title && metric == row.name) return title;
   return nullptr;
 }
 

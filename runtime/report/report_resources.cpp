@@ -48,7 +48,7 @@ std::string speed_table(const Json& training) {
   add(table, "Tokens per second", value("tokens_per_s"), whole_text(value("tokens_per_s")));
   add(table, "GFLOP/s of the model", value("gflop_per_s"), fixed_text(value("gflop_per_s"), 1));
   add(table, "GFLOP/s of products alone", value("product_gflop_per_s"), fixed_text(value("product_gflop_per_s"), 1));
-  add(table, "Share of that rate", value("gemm_share"), percent_text(value("gemm_share")) + " %");
+  add(table, "Share of that rate (gemm share)", value("gemm_share"), percent_text(value("gemm_share")) + " %");
   add(table, "Share of peak (MFU)", value("mfu"), percent_text(value("mfu")) + " %");
   add(table, "Waiting for data", value("data_wait_share"), percent_text(value("data_wait_share")) + " %");
   add(table, "Start to first step", value("first_step_s"), duration_text(value("first_step_s")));

@@ -21,6 +21,7 @@ h3 { font-size: .95rem; margin: 0 0 .75rem; font-weight: 600; }
 p { margin: 0; }
 .sub, .note, .what { color: var(--soft); font-size: .9rem; }
 .note { margin-top: .75rem; }
+.sub span { white-space: nowrap; }
 .heroes, .pair, .facts { display: grid; gap: 1.5rem 2.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
 .heroes { margin: 1.5rem 0; gap: 1.25rem; }

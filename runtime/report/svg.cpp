@@ -117,7 +117,7 @@ Frame frame_of(const Plot& plot, bool& any) {
       high = std::max(high, point.y);
     }
   if (!any) return {};
-  return {count_axis(0, last, 6), value_axis(low, high, std::max(3, plot.height / 40)), plot.height};
+  return {count_axis(0, last, plot.x_ticks), value_axis(low, high, std::max(3, plot.height / 40)), plot.height};
 }
 
 std::string axes(const Frame& frame, const std::string& x_name) {

@@ -49,6 +49,7 @@ struct Plot {
   std::string title;   ///< what it shows, for those who do not see it
   std::string x_name;  ///< below the axis, which begins at 0
   int height = 200;    ///< pixels, without the text below
+  int x_ticks = 4;     ///< at most
   double mark = -1;    ///< a vertical line at this x; negative: none
   std::vector<Series> series;
 };

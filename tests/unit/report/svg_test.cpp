@@ -115,7 +115,7 @@ TEST(Smoothed, MeansOfTheWindow) {
 }
 
 TEST(SvgPlot, PlacesPointsExactly) {
-  Plot plot{.title = "a < b", .x_name = "step", .height = 200, .mark = 50, .series = {}};
+  Plot plot{.title = "a < b", .x_name = "step", .height = 200, .x_ticks = 4, .mark = 50, .series = {}};
   plot.series.push_back({.css = "mean", .points = {{0, 0}, {50, 1}, {100, 2}}});
   plot.series.push_back({.css = "valid", .points = {{50, 0.5}}, .dots = true, .digits = 2, .unit = " %"});
   const std::string svg = svg_plot(plot);
@@ -126,7 +126,7 @@ TEST(SvgPlot, PlacesPointsExactly) {
 }
 
 TEST(SvgPlot, AGapEndsALineAndALonePointIsDrawn) {
-  Plot plot{.title = "t", .x_name = "step", .height = 200, .mark = -1, .series = {}};
+  Plot plot{.title = "t", .x_name = "step", .height = 200, .x_ticks = 4, .mark = -1, .series = {}};
   plot.series.push_back({.css = "raw", .points = {{0, 0}, {1, kNan}, {2, 1}, {3, 2}, {4, kNan}}});
   const std::string svg = svg_plot(plot);
   EXPECT_THAT(svg, HasSubstr("points=\"0.0,200.0 0.0,200.0 \""));
@@ -136,7 +136,7 @@ TEST(SvgPlot, AGapEndsALineAndALonePointIsDrawn) {
 }
 
 TEST(SvgPlot, NothingToShowIsNothing) {
-  Plot plot{.title = "t", .x_name = "step", .height = 200, .mark = -1, .series = {}};
+  Plot plot{.title = "t", .x_name = "step", .height = 200, .x_ticks = 4, .mark = -1, .series = {}};
   EXPECT_EQ(svg_plot(plot), "");
   plot.series.push_back({.css = "raw", .points = {{1, kNan}, {2, std::numeric_limits<double>::infinity()}}});
   EXPECT_EQ(svg_plot(plot), "");
