@@ -1,0 +1,32 @@
+# The rules of docs/architecture.md, checked.
+set(architecture ${CMAKE_CURRENT_SOURCE_DIR}/architecture)
+add_test(NAME architecture_sources COMMAND bash ${architecture}/sources.sh ${CMAKE_SOURCE_DIR})
+add_test(NAME architecture_rules_can_fail COMMAND bash ${architecture}/sources_test.sh ${architecture}/sources.sh)
+set_tests_properties(architecture_sources architecture_rules_can_fail PROPERTIES LABELS unit TIMEOUT 60)
+if(NOT FMTRAIN_SANITIZE)
+  add_test(NAME architecture_binary COMMAND bash ${architecture}/binary.sh $<TARGET_FILE:fmtrain> ${CMAKE_BINARY_DIR})
+  set_tests_properties(architecture_binary PROPERTIES LABELS unit TIMEOUT 60)
+endif()
+fmtrain_test(libraries_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES architecture/libraries_test.cpp)
+
+# Every header compiles alone. Where a .cpp of fmtrain_base includes its own header first, the build has shown it, for that
+# library has no precompiled header; the others get a source file that includes the header and nothing else.
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+  ${CMAKE_SOURCE_DIR}/launch/*.h ${CMAKE_SOURCE_DIR}/runtime/*.h ${CMAKE_SOURCE_DIR}/models/*.h ${CMAKE_SOURCE_DIR}/comm/*.h)
+get_target_property(shown fmtrain_base SOURCES)
+set(alone "")
+foreach(header ${headers})
+  string(REGEX REPLACE "\\.h$" ".cpp" source ${CMAKE_SOURCE_DIR}/${header})
+  set(first "")
+  if(source IN_LIST shown)
+    file(STRINGS ${source} first REGEX "^#include" LIMIT_COUNT 1)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  endif()
+  if(NOT first STREQUAL "#include \"${header}\"")
+    string(REPLACE "/" "_" name ${header})
+    file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/alone/${name}.cpp CONTENT "#include \"${header}\"\n")
+    list(APPEND alone ${CMAKE_CURRENT_BINARY_DIR}/alone/${name}.cpp)
+  endif()
+endforeach()
+add_library(headers_alone OBJECT ${alone})
+target_link_libraries(headers_alone PRIVATE fmtrain_runtime CLI11::CLI11)
