@@ -5,9 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <optional>
 #include <thread>
@@ -19,22 +17,17 @@
 #include "launch/versions.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
+#include "runtime/watch/agreement.h"
+#include "runtime/watch/failure.h"
+#include "runtime/watch/signals.h"
+#include "runtime/watch/watchdog.h"
 
 namespace fmtrain {
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::atomic<bool> stop_signal{false};
-void on_signal(int) { stop_signal = true; }
-
-/// SIGTERM and SIGUSR1 ask for a checkpoint at the next step boundary.
-void catch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
-}
+double wall() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 /// Cores this process may use, over the ranks of the node; OMP_NUM_THREADS and engine.threads go first.
 int threads_of(const Config& config, int local_ranks) {
@@ -49,23 +42,21 @@ int threads_of(const Config& config, int local_ranks) {
 /// FMTRAIN_WAIT_LIMIT: seconds that a rank waits for another one before it ends the job.
 MpiOptions mpi_options() {
   MpiOptions options;
-  const char* text = std::getenv("FMTRAIN_WAIT_LIMIT");
-  if (!text) return options;
-  char* end = nullptr;
-  options.wait_limit = std::chrono::duration<double>(std::strtod(text, &end));
-  if (end == text || *end || !(options.wait_limit.count() >= 1 && options.wait_limit.count() <= 1e6))
-    throw ConfigError("FMTRAIN_WAIT_LIMIT: " + quoted(text) + " is not a number of seconds from 1 to 1000000");
+  options.wait_limit = std::chrono::duration<double>(watch_options().limits.phase);
   return options;
 }
 
 /// How a run ended, as far as this rank knows.
 struct Ending {
-  std::string run_dir, host = "localhost";
+  std::string run_dir, host = "localhost", device = "cpu";
   int rank = 0;
   RunStatus status;
 
-  void record(ExitCode code, const std::string& reason) const {
-    if (!run_dir.empty()) write_exit(run_dir, {static_cast<int>(code), reason, rank, host, status.phase, status.step});
+  void record(ExitCode code, const std::string& reason, const std::vector<RankState>& ranks = {}) const {
+    if (run_dir.empty()) return;
+    const ExitRecord exit{static_cast<int>(code), reason, rank, host, status.phase(), status.step()};
+    write_exit(run_dir, exit);
+    if (code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
   }
 };
 
@@ -84,23 +75,48 @@ ExitCode train_in_world(const Config& config, Communicator& comm, RunOptions& op
   options.threads = threads_of(config, local_ranks);
   at::set_num_threads(options.threads);
   const double limit = config.run.time_limit.value_or(0), started = options.started;
-  options.stop_requested = [limit, started] { return stop_signal.load() || (limit > 0 && now() - started > limit); };
+  options.stop_requested = [limit, started, end = slurm_end_time()](double needed) {
+    return stop_signalled() || (limit > 0 && now() - started + needed > limit) || (end > 0 && wall() + needed > end);
+  };
   return train(config, comm, options);
+}
+
+/// Where the ranks of a node show how far they are; alone, a rank shows it to itself.
+struct Seats {
+  explicit Seats(Communicator& host, int local_size) {
+    if (host.size() == 1) own = std::make_unique<Seat[]>(1);
+    else shared = host.allocate_shared(static_cast<int64_t>(sizeof(Seat)) * local_size, at::kByte);
+  }
+  Seat* data() { return own ? own.get() : reinterpret_cast<Seat*>(shared.data_ptr<uint8_t>()); }
+  std::unique_ptr<Seat[]> own;
+  at::Tensor shared;
+};
+
+/// Called by the watchdog: says why, leaves the records, ends the job.
+[[noreturn]] void end_job(MpiSession* session, const Ending& ending, ExitCode code, const std::string& reason, const std::vector<RankState>& ranks) {
+  ending.record(code, reason, ranks);
+  std::fprintf(stderr, "fmtrain: [rank %d @%s] %s\n", ending.rank, ending.host.c_str(), reason.c_str());
+  if (session) session->abort(static_cast<int>(code));
+  std::fflush(nullptr);
+  ::_exit(static_cast<int>(code));
 }
 
 }  // namespace
 
 int run_training(const std::string& config_path, const std::vector<std::string>& overrides, bool resume) {
+  take_stop_signals();
   RunOptions options;
   options.started = now();
   options.resume = resume;
   options.versions = program_versions();
   Ending ending;
   options.status = &ending.status;
-  catch_signals();
   std::optional<MpiSession> session;
   try {
-    if (MpiSession::launched()) session.emplace();
+    if (MpiSession::launched()) {
+      die_with_parent();
+      session.emplace();
+    }
   } catch (const CommError& error) {
     throw ConfigError(error.what());
   }
@@ -116,10 +132,15 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
       options.host = ending.host = session->host();
       options.hosts = std::max(1, session->size() / session->local_size());
     }
-    const auto world = make_device_world(config.engine.device, session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator(),
-                                         session ? session->local_rank() : 0, options.host);
-    options.device = world.device;
-    const ExitCode code = train_in_world(config, *world.comm, options, session ? session->local_size() : 1);
+    const int local_rank = session ? session->local_rank() : 0, local_size = session ? session->local_size() : 1;
+    auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
+    check_agreement(*host, computation_hash(config) + config.run.dir);
+    Seats seats(*host, local_size);
+    const auto world = make_device_world(config.engine.device, std::move(host), local_rank, options.host);
+    options.device = ending.device = world.device;
+    const auto alarm = [&](ExitCode why, const std::string& reason, const auto& ranks) { end_job(session ? &*session : nullptr, ending, why, reason, ranks); };
+    const Watchdog watchdog(seats.data(), local_rank, local_size, ending.rank, ending.host, ending.status, watch_options(), alarm);
+    const ExitCode code = train_in_world(config, *world.comm, options, local_size);
     if (ending.rank == 0) ending.record(code, code == ExitCode::kOk ? "complete" : "asked to stop; the state is saved");
     return static_cast<int>(code);
   } catch (const Error& error) {

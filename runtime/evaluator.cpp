@@ -57,7 +57,8 @@ struct Tally {
 };
 
 template <class Counts>
-void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches, Tally<Counts>& tally) {
+void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches, Tally<Counts>& tally,
+                 const std::function<void()>& batch_done) {
   const auto size = static_cast<size_t>(comm.size());
   size_t next_read = static_cast<size_t>(comm.rank());
   Loader loader(data, [&]() -> std::optional<std::vector<int64_t>> {
@@ -81,15 +82,16 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
       count_text(tally.counts, data, samples, text_predictions(data, samples, batch, static_cast<int64_t>(i), rows));
       i = end;
     }
+    if (batch_done) batch_done();
   }
 }
 
 template <class Counts>
-Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap) {
+Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done) {
   const auto batches = evaluation_batches(data, kTokenBudget);
   Tally<Counts> tally{Counts(data.info().labels, data.info().texts), std::vector<double>(batches.size(), 0.0)};
   const double start = now();
-  run_batches(model, data, comm, batches, tally);
+  run_batches(model, data, comm, batches, tally, batch_done);
   auto& counts = tally.counts.values();
   comm.all_reduce(at::from_blob(counts.data(), {static_cast<int64_t>(counts.size())}, at::kLong), ReduceOp::kSum).wait();
   comm.all_reduce(at::from_blob(tally.losses.data(), {static_cast<int64_t>(batches.size())}, at::kDouble), ReduceOp::kSum).wait();
@@ -141,9 +143,9 @@ std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64
   return labels;
 }
 
-Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap) {
-  return data.info().task == Task::kTokenClassification ? evaluate_as<TaggingCounts>(model, data, comm, bootstrap)
-                                                        : evaluate_as<ClassCounts>(model, data, comm, bootstrap);
+Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done) {
+  return data.info().task == Task::kTokenClassification ? evaluate_as<TaggingCounts>(model, data, comm, bootstrap, batch_done)
+                                                        : evaluate_as<ClassCounts>(model, data, comm, bootstrap, batch_done);
 }
 
 }  // namespace fmtrain

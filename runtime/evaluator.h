@@ -2,6 +2,7 @@
 // integer counts and per-batch loss sums are added up, so every rank count gives the same figures.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -23,7 +24,7 @@ std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64
 
 /// Collective. {loss (mean over valid targets), samples, texts, tokens, seconds, samples_per_s, tokens_per_s, metrics {...},
 /// intervals, per_label, token_report, confusion ...}; the same on every rank except for the seconds, which are the slowest
-/// rank's. `bootstrap` resamples for the intervals.
-Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap);
+/// rank's. `bootstrap` resamples for the intervals. `batch_done` is called after each batch of this rank.
+Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done = {});
 
 }  // namespace fmtrain

@@ -15,6 +15,7 @@
 #include "runtime/report/report.h"
 #include "runtime/report/report_html.h"
 #include "runtime/run_report.h"
+#include "runtime/watch/failure.h"
 
 namespace fmtrain {
 namespace {
@@ -66,6 +67,7 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     fs::create_directories(dir_, error);
     if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
     clear_exit(dir_);
+    clear_failure(dir_);
     if (!options.resume) remove_old_run(dir_);
     write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config));
   }

@@ -58,6 +58,10 @@ class Trainer {
     if (options_.status) *options_.status = {phase, state_.step};
   }
 
+  std::function<void()> tick() const {
+    return [this] { if (options_.status) options_.status->tick(); };
+  }
+
   void resume() {
     enter("load");
     if (!options_.resume) return;
@@ -86,8 +90,8 @@ class Trainer {
   Json evaluate_splits() {
     enter("evaluate");
     Json result = Json::object();
-    if (inputs_.validation) result["validation"] = evaluate(*inputs_.model, *inputs_.validation, comm_, config_.report.bootstrap);
-    if (inputs_.test) result["test"] = evaluate(*inputs_.model, *inputs_.test, comm_, config_.report.bootstrap);
+    if (inputs_.validation) result["validation"] = evaluate(*inputs_.model, *inputs_.validation, comm_, config_.report.bootstrap, tick());
+    if (inputs_.test) result["test"] = evaluate(*inputs_.model, *inputs_.test, comm_, config_.report.bootstrap, tick());
     return result;
   }
 
@@ -135,13 +139,14 @@ class Trainer {
       engine_->backward(inputs_.model->loss(to(*batch, at::Device(options_.device)), Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
     }
     const double computed = now();
-    const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested());
+    const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
     check_finite(result, step);
     ++state_.step;
     state_.samples += step.samples;
     state_.tokens += step.tokens;
     mark_ = now();
-    state_.seconds += mark_ - start;
+    last_step_ = mark_ - start;
+    state_.seconds += last_step_;
     outputs_.step(state_, step, result, lr, {mark_ - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
     if (boundary()) mark_ = now();
     return result;
@@ -174,7 +179,7 @@ class Trainer {
     enter("evaluate");
     bool best = !inputs_.validation;
     if (inputs_.validation) {
-      const Json result = evaluate(*inputs_.model, *inputs_.validation, comm_, 0);
+      const Json result = evaluate(*inputs_.model, *inputs_.validation, comm_, 0, tick());
       const double value = metric_value(result, config_.evaluate.metric);
       best = state_.record(value, larger_is_better(config_.evaluate.metric), config_.evaluate);
       outputs_.evaluation(state_.step, "validation", result, best ? "  (best)" : "");
@@ -189,10 +194,12 @@ class Trainer {
 
   void save() {
     enter("checkpoint");
+    const double start = now();
     outputs_.sync();
     Json small{{"engine", engine_->state().small}, {"trainer", state_.to_json()}};
     std::string why;
     if (checkpoints_.save(state_.step, engine_->state(), small, fingerprint(), state_.best_step, &why)) {
+      longest_save_ = std::max(longest_save_, now() - start);
       failed_saves_ = 0;
       return;
     }
@@ -222,6 +229,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   TrainState state_;
   int failed_saves_ = 0;
+  double last_step_ = 0, longest_save_ = 0;  ///< seconds
   double mark_ = 0;  ///< when the last step ended: a step's time is that to its own end, so logging counts
 };
 

@@ -8,18 +8,14 @@
 #include "runtime/config/config.h"
 #include "runtime/errors.h"
 #include "runtime/json.h"
+#include "runtime/watch/status.h"
 
 namespace fmtrain {
 
-/// What a rank is doing, for the record of a failure.
-struct RunStatus {
-  const char* phase = "init";             ///< init, load, evaluate, train, checkpoint, report
-  int64_t step = 0;
-};
-
 struct RunOptions {
   bool resume = true;                     ///< continue from the newest checkpoint in the run directory
-  std::function<bool()> stop_requested;   ///< asked once a step: a signal arrived, or the time limit is near
+  /// Asked once a step: a signal arrived, or less than `needed` seconds are left (for one more step and the save at the end).
+  std::function<bool(double needed)> stop_requested;
   std::string device = "cpu";             ///< where the model lives: "cpu" or "cuda:N"
   std::string host = "localhost";         ///< this rank's
   int hosts = 1, threads = 1;             ///< for the report

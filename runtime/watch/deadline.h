@@ -1,0 +1,35 @@
+// When a rank counts as hung: arithmetic only, the time comes from outside.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <string>
+
+namespace fmtrain {
+
+/// Seconds.
+struct Limits {
+  double phase = 600;  ///< init, load, checkpoint, report; one evaluation batch; a step before the first one has ended
+  double step = 60;    ///< shortest deadline of a training step; longer where 10 times the median step is
+};
+
+/// Watched every `period` seconds. A gap of more than 3 periods + 1 s between two looks means that this process was suspended
+/// too: then the deadline starts anew, for the others were most likely suspended with it.
+class Deadline {
+ public:
+  Deadline(Limits limits, double period) : limits_(limits), period_(period) {}
+  /// True once nothing has changed in `phase` for longer than limit(). `progress` counts what was finished.
+  bool expired(double now, const std::string& phase, uint64_t progress);
+  /// Of what runs now: in "train" max(limits.step, 10 x median of the last 50 steps), else limits.phase.
+  double limit() const;
+
+ private:
+  void remember(double seconds);
+
+  Limits limits_;
+  double period_, since_ = 0, looked_ = -1;
+  std::string phase_;
+  uint64_t progress_ = 0;
+  std::deque<double> steps_;
+};
+
+}  // namespace fmtrain
