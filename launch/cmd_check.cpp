@@ -33,7 +33,7 @@ int invariance(const Options& o) {
 }
 
 void add_common(CLI::App& command, Options& o, const char* json) {
-  command.add_option("--set", o.overrides, "KEY=VALUE, overrides a key of the config; may be repeated");
+  command.add_option("--set", o.overrides, "KEY=VALUE, overrides a key of the config; may be repeated")->allow_extra_args(false);
   command.add_flag("--json", o.json, json);
 }
 

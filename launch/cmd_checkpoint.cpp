@@ -26,6 +26,7 @@ void add_checkpoint(CLI::App& app, Action& action) {
   for (const bool verify : {false, true}) {
     auto* sub = command->add_subcommand(verify ? "verify" : "list", verify ? "read everything and compare it with the hashes in the manifest" : "steps, newest first");
     sub->add_option("RUN", *run, "run directory")->required();
+    sub->footer("Example: fmtrain checkpoint " + sub->get_name() + " runs/ner_wnut17");
     sub->callback([&action, run, verify] { action = [run, verify] { return each(*run, verify); }; });
   }
 }

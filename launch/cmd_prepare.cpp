@@ -84,7 +84,7 @@ void add_prepare(CLI::App& app, Action& action) {
   command->add_option("--max-length", o->prepare.max_length, "tokens of a sample, special tokens included")->check(CLI::Range(4, 1 << 20))->capture_default_str();
   command->add_option("--overlong", o->prepare.overlong, "split, truncate or error")->transform(CLI::CheckedTransformer(kOverlong))->default_str("split");
   command->add_option("--labels-of", o->labels_of, "take the label numbers of this prepared file (the training set's)");
-  command->add_option("--set", o->overrides, "KEY=VALUE, overrides a key of a config; may be repeated");
+  command->add_option("--set", o->overrides, "KEY=VALUE, overrides a key of a config; may be repeated")->allow_extra_args(false);
   command->add_flag("--json", o->json, "one JSON object a file");
   command->callback([&action, o] { action = [o] { return prepare(*o); }; });
 }

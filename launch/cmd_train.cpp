@@ -18,7 +18,7 @@ void add_train(CLI::App& app, Action& action) {
                                               "Example: mpirun -np 2 fmtrain configs/ner_wnut17.yaml --set run.seed=2 --set run.dir=runs/seed2");
   const auto options = std::make_shared<Options>();
   command->add_option("CONFIG", options->config, "config file")->required();
-  command->add_option("--set", options->overrides, "KEY=VALUE, overrides a key of the config; may be repeated");
+  command->add_option("--set", options->overrides, "KEY=VALUE, overrides a key of the config; may be repeated")->allow_extra_args(false);
   command->add_option("--resume", options->resume, "auto: continue from the newest checkpoint; never: start anew and delete the old run")->check(CLI::IsMember({"auto", "never"}));
   command->callback([&action, options] { action = [options] { return run_training(options->config, options->overrides, options->resume == "auto"); }; });
 }
