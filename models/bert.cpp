@@ -5,6 +5,7 @@
 #include "models/ops/attention.h"
 #include "models/ops/dropout.h"
 #include "models/ops/linear.h"
+#include "models/ops/recompute.h"
 #include "models/task_model.h"
 
 namespace fmtrain {
@@ -52,7 +53,12 @@ class Bert final : public TaskModel {
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
     const Rows rows = rows_of(batch);
     at::Tensor x = embed(batch, rows, pass);
-    for (size_t l = 0; l < layers_.size(); ++l) x = layer(x, rows, pass, l);
+    const auto n = static_cast<int64_t>(layers_.size()), segment = config_.recompute;
+    if (segment == 0) return layers_of(x, rows, pass, 0, n);
+    for (int64_t first = 0; first < n; first += segment) {
+      const int64_t last = std::min(first + segment, n);
+      x = recomputed(x, [this, rows, pass, first, last](const at::Tensor& input) { return layers_of(input, rows, pass, first, last); });
+    }
     return x;
   }
 
@@ -160,6 +166,11 @@ class Bert final : public TaskModel {
     constexpr bool kSparse = true;  // a leaf touches few of the rows, so their gradients come as a list
     const auto sum = at::embedding(value(0), batch.tokens, -1, false, kSparse) + at::embedding(value(2), batch.types) + at::embedding(value(1), batch.positions);
     return dropout(norm(sum, embedding_norm_), rows.positions, rows.samples, key(pass, config_.dropout.hidden, 0, DropoutSite::kEmbeddings));
+  }
+
+  at::Tensor layers_of(at::Tensor x, const Rows& rows, const Pass& pass, int64_t first, int64_t last) const {
+    for (int64_t l = first; l < last; ++l) x = layer(x, rows, pass, static_cast<size_t>(l));
+    return x;
   }
 
   at::Tensor layer(const at::Tensor& x, const Rows& rows, const Pass& pass, size_t l) const {

@@ -24,6 +24,7 @@ struct ModelConfig {
   int64_t labels = 0;
   DropoutRates dropout;
   Precision precision = Precision::kFp32;
+  int64_t recompute = 0;  ///< layers of a segment that keeps its input only and is computed again in backward; 0: none
 };
 
 }  // namespace fmtrain

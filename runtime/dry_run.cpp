@@ -46,9 +46,13 @@ int64_t largest_leaf(const StepPlan& plan, const Dataset& train) {
 /// Activations of one leaf kept for the backward pass, bytes: s (34 d + 5 h l) a layer of 2-byte values (Korthikanti et al.,
 /// "Reducing activation recomputation in large transformer models", 2022, section 4.1), s tokens in samples of l; twice that
 /// in fp32.
+/// With recomputation: the inputs of all segments, and one segment whole.
 double activation_bytes(const ModelConfig& c, int64_t tokens, double length) {
-  const double layer = static_cast<double>(tokens) * (34.0 * static_cast<double>(c.hidden_size) + 5.0 * static_cast<double>(c.heads) * length);
-  return static_cast<double>(c.layers) * layer * (c.precision == Precision::kBf16 ? 1 : 2);
+  const auto t = static_cast<double>(tokens), d = static_cast<double>(c.hidden_size);
+  const double layer = t * (34.0 * d + 5.0 * static_cast<double>(c.heads) * length) * (c.precision == Precision::kBf16 ? 1 : 2);
+  if (c.recompute == 0) return static_cast<double>(c.layers) * layer;
+  const int64_t segments = (c.layers + c.recompute - 1) / c.recompute;
+  return static_cast<double>(segments) * t * d * 4 + static_cast<double>(std::min(c.recompute, c.layers)) * layer;
 }
 
 /// Elements of the weights that are multiplied with.

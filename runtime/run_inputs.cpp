@@ -44,6 +44,7 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, a
   shape.labels = static_cast<int64_t>(inputs.labels.size());
   shape.dropout = config.model.dropout;
   shape.precision = config.engine.precision;
+  shape.recompute = config.engine.recompute.layers;
   if (config.data.max_length > shape.max_positions)
     throw ConfigError("data.max_length: " + std::to_string(config.data.max_length) + " is more than the model's " + std::to_string(shape.max_positions) + " positions");
   if (inputs.tokenizer->vocab_size() > shape.vocab_size) throw ConfigError(inputs.model_dir + ": the tokenizer has more ids than the model's embedding has rows");

@@ -25,6 +25,11 @@ struct Every {
   int64_t steps = 0;  ///< 0: at the end of every epoch
 };
 
+/// Layers of a model that are treated as one: "none", "full" (each by itself) or {every: k}.
+struct Segments {
+  int64_t layers = 0;  ///< 0: none
+};
+
 struct RunSection {
   std::string dir;                      ///< run directory; default runs/NAME, NAME = the config file's name
   uint64_t seed = 1;                    ///< fixes order, new heads and dropout
@@ -100,7 +105,7 @@ struct EngineSection {
   Device device = Device::kAuto;
   int64_t zero = 0;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
   Precision precision = Precision::kFp32;
-  std::string recompute = "none";
+  Segments recompute;                   ///< activations computed again in backward
   std::optional<int64_t> threads;       ///< per rank; absent (auto): the cores of the affinity mask over the ranks of the node
 };
 

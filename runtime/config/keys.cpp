@@ -32,6 +32,7 @@ void assign(uint64_t& field, const Value& v) { field = static_cast<uint64_t>(v.i
 void assign(double& field, const Value& v) { field = v.number; }
 void assign(std::string& field, const Value& v) { field = v.text; }
 void assign(Every& field, const Value& v) { field.steps = v.integer; }
+void assign(Segments& field, const Value& v) { field.layers = v.integer; }
 template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
 void assign(E& field, const Value& v) {
   field = static_cast<E>(v.integer);
@@ -48,6 +49,9 @@ std::string written(uint64_t field) { return std::to_string(field); }
 std::string written(double field) { return yaml_number(field); }
 std::string written(const std::string& field) { return field.empty() ? "null" : yaml_text(field); }
 std::string written(Every field) { return field.steps == 0 ? "epoch" : std::to_string(field.steps); }
+std::string written(Segments field) {
+  return field.layers == 0 ? "none" : field.layers == 1 ? "full" : "{every: " + std::to_string(field.layers) + "}";
+}
 template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
 std::string written(E field) {
   return words_of(field)[static_cast<size_t>(field)];
@@ -73,6 +77,7 @@ constexpr Kind kind_of() {
   else if constexpr (std::is_integral_v<T>) return Kind::kInteger;
   else if constexpr (std::is_same_v<T, double>) return Kind::kNumber;
   else if constexpr (std::is_same_v<T, Every>) return Kind::kEvery;
+  else if constexpr (std::is_same_v<T, Segments>) return Kind::kSegments;
   else return Kind::kText;
 }
 
@@ -254,9 +259,8 @@ std::vector<Line> system_keys() {
           .free(),
       key("engine.precision", "bf16: products in bf16, weights and sums in fp32", &C::engine, &Eng::precision)
           .planned({"fp16"}),
-      key("engine.recompute", "none: activations are kept for backward", &C::engine, &Eng::recompute)
-          .words({"none"})
-          .planned({"full", "selective"})
+      key("engine.recompute", "activations computed again in backward: none, full (every layer), or {every: k} layers", &C::engine,
+          &Eng::recompute)
           .free(),
       key("engine.threads", "of a rank; auto: the node's cores shared by its ranks", &C::engine, &Eng::threads)
           .range(1, 4096)

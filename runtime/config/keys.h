@@ -9,12 +9,12 @@
 
 namespace fmtrain {
 
-enum class Kind { kInteger, kNumber, kBoolean, kText, kWord, kEvery, kBetas, kFreeze };
+enum class Kind { kInteger, kNumber, kBoolean, kText, kWord, kEvery, kSegments, kBetas, kFreeze };
 
 /// A checked value on its way from YAML to a field; which member counts depends on the kind of the key.
 struct Value {
   bool null = false, boolean = false;
-  int64_t integer = 0;  ///< kInteger, kEvery (0: epoch), kWord: index into Key::words
+  int64_t integer = 0;  ///< kInteger, kEvery (0: epoch), kSegments (0: none), kWord: index into Key::words
   double number = 0;
   std::string text;             ///< kText, kWord
   std::vector<double> numbers;  ///< kBetas: two

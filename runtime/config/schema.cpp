@@ -39,6 +39,10 @@ Json value_schema(const Key& key) {
       return {{"enum", key.words}};
     case Kind::kEvery:
       return any_of({{"const", "epoch"}}, bounded(key, "integer"));
+    case Kind::kSegments:
+      return any_of({{"enum", Json::array({"none", "full"})}},
+                    {{"type", "object"}, {"required", Json::array({"every"})}, {"additionalProperties", false},
+                     {"properties", {{"every", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100000}}}}}});
     case Kind::kBetas:
       return {{"type", "array"}, {"items", bounded(key, "number")}, {"minItems", 2}, {"maxItems", 2}};
     case Kind::kFreeze:

@@ -180,6 +180,18 @@ bool read_freeze(const Key& key, const YamlNode& node, FinetuneSection& freeze, 
   return false;
 }
 
+/// none, full, {every: k}.
+Wrong read_segments(const YamlNode& node, int64_t& layers) {
+  layers = node.text == "full" ? 1 : 0;
+  if (node.type == Type::kScalar && (node.text == "full" || node.text == "none")) return "";
+  Key count;
+  count.low = 1;
+  count.high = 100000;
+  const bool form = node.type == Type::kMap && node.items.size() == 1 && node.keys[0].text == "every";
+  if (form && read_integer(count, node.items[0], layers).empty()) return "";
+  return "must be none, full or {every: k} with k layers from 1, not " + described(node);
+}
+
 Wrong read_single(const Key& key, const YamlNode& node, Value& value) {
   if (std::count(key.planned.begin(), key.planned.end(), node.text) > 0)
     return node.text + " is not built yet; use " +
@@ -195,6 +207,8 @@ Wrong read_single(const Key& key, const YamlNode& node, Value& value) {
       return read_word(key, node, value);
     case Kind::kEvery:
       return read_every(key, node, value.integer);
+    case Kind::kSegments:
+      return read_segments(node, value.integer);
     default:
       return read_text(node, value.text);
   }

@@ -48,6 +48,7 @@ struct Outcome {
 struct Case {
   int stage, ranks;
   bool freeze;
+  int64_t recompute = 0;
 };
 
 void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
@@ -65,7 +66,9 @@ Outcome train(const Case& c) {
   std::mutex mutex;
   run_ranks(c.ranks, [&](Communicator& comm) {
     at::set_num_threads(1);
-    const auto model = make_bert(small_bert(), 7);
+    auto config = small_bert();
+    config.recompute = c.recompute;
+    const auto model = make_bert(config, 7);
     if (c.freeze)
       for (auto& p : model->parameters()) p.value.requires_grad_(p.name.find("embeddings") == std::string::npos);
     OptimizerSection section;
@@ -95,14 +98,15 @@ class Stages : public testing::TestWithParam<bool> {};
 TEST_P(Stages, HaveTheBitsOfStage0OnOneRank) {
   const auto reference = train({0, 1, GetParam()});
   for (const int stage : {0, 1, 2, 3})
-    for (const int ranks : {1, 2, 4, 8}) {
-      const auto outcome = train({stage, ranks, GetParam()});
-      const auto what = "stage " + std::to_string(stage) + " on " + std::to_string(ranks);
-      EXPECT_EQ(outcome.losses, reference.losses) << what;
-      EXPECT_EQ(outcome.norms, reference.norms) << what;
-      ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
-      for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
-    }
+    for (const int ranks : {1, 2, 4, 8})
+      for (const int64_t recompute : {0, 1, 2}) {  // none, every layer, two layers together
+        const auto outcome = train({stage, ranks, GetParam(), recompute});
+        const auto what = "stage " + std::to_string(stage) + " on " + std::to_string(ranks) + " recompute " + std::to_string(recompute);
+        EXPECT_EQ(outcome.losses, reference.losses) << what;
+        EXPECT_EQ(outcome.norms, reference.norms) << what;
+        ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
+        for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(Freezing, Stages, testing::Values(false, true));

@@ -92,9 +92,9 @@ std::vector<KeyCase> system_keys() {
       {"checkpoint.keep", "3", "5", [](C c) { return c.checkpoint.keep == 5; }, kFree},
       {"checkpoint.async", "true", "false", [](C c) { return !c.checkpoint.async; }, kFree},
       {"engine.device", "auto", "cpu", [](C c) { return c.engine.device == Device::kCpu; }, kFree},
-      {"engine.zero", "0", "", nullptr, kFree},
+      {"engine.zero", "0", "2", [](C c) { return c.engine.zero == 2; }, kFree},
       {"engine.precision", "fp32", "bf16", [](C c) { return c.engine.precision == Precision::kBf16; }, kComputes},
-      {"engine.recompute", "none", "", nullptr, kFree},
+      {"engine.recompute", "none", "{every: 2}", [](C c) { return c.engine.recompute.layers == 2; }, kFree},
       {"engine.threads", "auto", "2", [](C c) { return c.engine.threads == 2; }, kFree},
       {"numerics.exact", "true", "false", [](C c) { return !c.numerics.exact; }, kComputes},
       {"report.progress", "auto", "off", [](C c) { return c.report.progress == Progress::kOff; }, kFree},
@@ -169,7 +169,7 @@ TEST_F(ConfigKeys, TheHashChangesWithWhatFixesTheComputationAlone) {
   const auto hash = computation_hash(sharded);
   EXPECT_THAT(hash, testing::MatchesRegex("[0-9a-f]{64}"));
   sharded.engine.zero = 2;
-  sharded.engine.recompute = "full";
+  sharded.engine.recompute.layers = 1;
   sharded.name = "else";
   EXPECT_EQ(computation_hash(sharded), hash);
 }

@@ -88,6 +88,8 @@ class Maker {
         return number(key);
       case Kind::kWord:
         return one_of(key.words);
+      case Kind::kSegments:
+        return one_of(std::vector<std::string>{"none", "full", "{every: 3}"});
       case Kind::kEvery:
         return flip() ? "epoch" : integer(key);
       case Kind::kBetas:

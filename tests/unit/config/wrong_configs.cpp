@@ -110,7 +110,10 @@ std::vector<WrongConfig> wrong_words() {
        "3:20: evaluate.metric: must be one of auto, f1, accuracy, macro_f1, precision, recall, loss, not \"F1\" (did you mean "
        "f1?)"},
       {ok + "engine: {precision: fp16}\n", "3:21: engine.precision: fp16 is not built yet; use fp32 or bf16"},
-      {ok + "engine: {recompute: full}\n", "3:21: engine.recompute: full is not built yet; use none"},
+      {ok + "engine: {recompute: selective}\n",
+       "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not \"selective\""},
+      {ok + "engine: {recompute: {every: 0}}\n",
+       "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not a group of keys"},
       {ok + "run: {dir: 5}\n", "3:12: run.dir: must be text; put quotes around \"5\""},
       {ok + "run: {dir: yes}\n", "3:12: run.dir: must be text; put quotes around \"yes\"", kReaderOnly},
       {ok + "run: {dir: ''}\n", "3:12: run.dir: must not be empty"},
