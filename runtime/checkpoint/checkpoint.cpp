@@ -3,43 +3,18 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <random>
 
-#include "runtime/checkpoint/safetensors.h"
+#include "runtime/checkpoint/reader.h"
+#include "runtime/checkpoint/shard.h"
 #include "runtime/errors.h"
-#include "runtime/hash.h"
 
 namespace fmtrain {
 namespace {
-
-/// "offset:dim,dim" of a piece, kept in the shard's metadata.
-std::string place_of(int64_t offset, const std::vector<int64_t>& shape) {
-  std::string text = std::to_string(offset) + ":";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
-  return text;
-}
-
-/// The offset in `place`, which must be that of a piece of `count` elements of a tensor like `target`.
-int64_t offset_in(const std::string& place, const TensorPiece& target, int64_t count) {
-  int64_t offset = -1, all = 1;
-  std::from_chars(place.data(), place.data() + place.size(), offset);
-  for (const auto n : target.shape) all *= n;
-  if (place != place_of(offset, target.shape)) throw CheckpointError(target.name + ": has another shape than in the model");
-  if (offset < 0 || count > all || offset > all - count) throw CheckpointError(target.name + ": reaches outside the tensor");
-  return offset;
-}
-
-int64_t to_int64(uint64_t x) { return static_cast<int64_t>(x); }
-
-/// XXH3-128 of a block as two numbers, so that ranks can add them up into one table.
-std::pair<int64_t, int64_t> block_hash(const void* data, size_t bytes) {
-  const auto hex = xxh3_hex(data, bytes);
-  return {to_int64(std::stoull(hex.substr(0, 16), nullptr, 16)), to_int64(std::stoull(hex.substr(16), nullptr, 16))};
-}
 
 std::string hash_text(int64_t high, int64_t low) {
   char text[40];
@@ -48,9 +23,11 @@ std::string hash_text(int64_t high, int64_t low) {
   return text;
 }
 
+constexpr double kSpaceFactor = 1.1;  ///< of the bytes of a checkpoint, which must be free
+
 using Elements = std::pair<int64_t, int64_t>;
 
-/// Copies the part of a stored piece that a target needs and notes it in `filled`.
+/// Copies what a target needs of stored elements and notes it in `filled`.
 void copy_overlap(const TensorPiece& target, int64_t offset, const float* values, int64_t count,
                   std::vector<Elements>& filled) {
   const int64_t first = std::max(offset, target.offset), last = std::min(offset + count, target.offset + target.data.numel());
@@ -69,18 +46,14 @@ bool tiles(std::vector<Elements>& ranges, int64_t first, int64_t last) {
   return first == last;
 }
 
-void fill_from_shard(const std::string& content, const StateDict& targets, std::vector<std::vector<Elements>>& filled) {
-  const auto header = parse_safetensors_header(content, static_cast<int64_t>(content.size()));
-  if (header.data_start % 4 != 0) throw CheckpointError("its data are not aligned");
-  for (const auto& t : header.tensors) {
-    if (t.dtype != "F32") throw CheckpointError(quoted(t.name) + ": dtype " + quoted(t.dtype) + " is not F32");
-    const std::string name = t.name.substr(0, t.name.find('#'));
-    const int64_t count = (t.end - t.begin) / 4;
-    const auto* values = reinterpret_cast<const float*>(content.data() + header.data_start + t.begin);
-    for (size_t i = 0; i < targets.pieces.size(); ++i)
-      if (targets.pieces[i].name == name)
-        copy_overlap(targets.pieces[i], offset_in(header.metadata.at(t.name), targets.pieces[i], count), values, count,
-                     filled[i]);
+/// Puts elements of a stored piece into every target they belong to.
+void fill(const StateDict& targets, const StoredPiece& piece, int64_t first, const float* values, int64_t count,
+          std::vector<std::vector<Elements>>& filled) {
+  for (size_t i = 0; i < targets.pieces.size(); ++i) {
+    const auto& target = targets.pieces[i];
+    if (target.name != piece.name) continue;
+    if (target.shape != piece.shape) throw CheckpointError(target.name + ": has another shape than in the model");
+    copy_overlap(target, piece.offset + first, values, count, filled[i]);
   }
 }
 
@@ -127,25 +100,60 @@ CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& 
 
 bool CheckpointStore::save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step,
                            std::string* why) {
-  const auto agree = [&](int error) {
+  const auto agree = [&](int error, const char* action) {
     const auto worst = static_cast<int>(largest(comm_, error));
     if (worst == 0) return true;
     if (comm_.rank() == 0) remove_tree(files_, temporary(step));
-    if (why) *why = dir_ + ": cannot write the checkpoint of step " + std::to_string(step) + ": " + std::strerror(worst);
+    if (why)
+      *why = dir_ + ": cannot " + action + " the checkpoint of step " + std::to_string(step) + ": " + std::strerror(worst);
     return false;
   };
   const bool main = comm_.rank() == 0;
   if (largest(comm_, main && keeps_valid(step, fixed) ? 1 : 0) == 1) return true;
-  if (!agree(main ? guarded([&] { return make_temporary(step); }) : 0)) return false;
+  if (!has_space(step, shard_bytes(state), why)) return false;
+  if (!agree(main ? guarded([&] { return make_temporary(step); }) : 0, "write")) return false;
   std::vector<int64_t> facts;
   const std::string shard = temporary(step) + "/" + shard_name(comm_.rank(), comm_.size());
-  if (!agree(guarded([&] { return write_shard(shard, state, facts); }))) return false;
+  if (!agree(guarded([&] { return write_shard(files_, shard, state, facts); }), "write")) return false;
   const Json manifest{
       {"format", kCheckpointFormat}, {"step", step}, {"ranks", comm_.size()}, {"fixed", fixed}, {"state", small},
       {"files", gather_files(facts)}};
-  if (!agree(main ? guarded([&] { return commit(step, manifest); }) : 0)) return false;
+  if (!agree(main ? guarded([&] { return commit(step, manifest); }) : 0, "write")) return false;
+  if (!agree(read_back(step, manifest), "read back")) return false;
   if (main) after_commit(step, best_step);
   return true;
+}
+
+/// Collective. Room for the shards of all ranks and a tenth more, asked before anything is touched.
+bool CheckpointStore::has_space(int64_t step, int64_t bytes, std::string* why) {
+  auto sum = at::full({1}, bytes, at::kLong);
+  comm_.all_reduce(sum, ReduceOp::kSum).wait();
+  const auto needed = static_cast<int64_t>(std::ceil(static_cast<double>(sum.item<int64_t>()) * kSpaceFactor));
+  int64_t free = 0;
+  const int error = comm_.rank() == 0 ? guarded([&] { return files_.space(dir_, &free); }) : 0;
+  auto known = at::tensor({int64_t{error}, error ? 0 : free});
+  comm_.all_reduce(known, ReduceOp::kMax).wait();
+  const auto worst = static_cast<int>(known[0].item<int64_t>());
+  free = known[1].item<int64_t>();
+  if (worst == 0 && free >= needed) return true;
+  const std::string what = dir_ + ": no checkpoint of step " + std::to_string(step) + ": ";
+  if (why && worst) *why = what + "cannot tell how much space is free: " + std::strerror(worst);
+  if (why && !worst) *why = what + "it needs " + std::to_string(needed) + " bytes, " + std::to_string(free) + " are free";
+  return false;
+}
+
+/// Reads what was written, each rank another rank's file: of a machine other than its own where the ranks of a machine follow
+/// each other, so that the answer does not come from the memory of the machine that wrote. An errno value.
+int CheckpointStore::read_back(int64_t step, const Json& manifest) {
+  const int other = (comm_.rank() + comm_.size() / 2) % comm_.size();
+  try {
+    if (comm_.rank() == 0) read_manifest(files_, path(step));
+    verify_file(files_, path(step), manifest.at("files").at(static_cast<size_t>(other)));
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fmtrain: warning: %s\n", error.what());
+    return EIO;
+  }
 }
 
 /// True when step-N is there already and this run could continue from it. Never removed then: between a removal and the rename
@@ -164,34 +172,6 @@ bool CheckpointStore::keeps_valid(int64_t step, const Json& fixed) {
 int CheckpointStore::make_temporary(int64_t step) {
   remove_tree(files_, temporary(step));
   return files_.make_dir(temporary(step));
-}
-
-/// facts: bytes of the file, then two numbers per block.
-int CheckpointStore::write_shard(const std::string& path, const StateDict& state, std::vector<int64_t>& facts) {
-  SafetensorsHeader header;
-  for (const auto& piece : state.pieces) {
-    // a rank may own several parts of a large tensor
-    const auto name = header.metadata.count(piece.name) ? piece.name + "#" + std::to_string(piece.offset) : piece.name;
-    header.tensors.push_back({name, "F32", {piece.data.numel()}, 0, 0});
-    header.metadata[name] = place_of(piece.offset, piece.shape);
-  }
-  std::string content = make_safetensors_header(header);
-  for (const auto& piece : state.pieces) {
-    const auto data = piece.data.cpu().contiguous();
-    content.append(static_cast<const char*>(data.data_ptr()), data.nbytes());
-  }
-  const auto size = static_cast<int64_t>(content.size());
-  facts.push_back(size);
-  for (int64_t at = 0; at < size; at += kCheckpointBlock) {
-    const auto [high, low] = block_hash(content.data() + at, static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
-    facts.insert(facts.end(), {high, low});
-  }
-  int fd = -1;
-  if (const int error = files_.create_exclusive(path, &fd)) return error;
-  int error = files_.write(fd, content.data(), content.size());
-  if (!error) error = files_.fsync(fd);
-  const int closed = files_.close(fd);
-  return error ? error : closed;
 }
 
 /// Collective. The manifest's list of files from every rank's facts.
@@ -223,18 +203,15 @@ int CheckpointStore::commit(int64_t step, const Json& manifest) {
   return files_.sync_dir(dir_);
 }
 
-/// The checkpoint is there whatever happens here: `latest` is a hint for people, and what is not pruned now is pruned later.
+/// The checkpoint is there, and was read back, whatever happens here: `latest` is a hint for people, and what is not pruned now is pruned later.
 void CheckpointStore::after_commit(int64_t step, int64_t best_step) {
   const std::string hint = dir_ + "/latest";
   if (const int error = guarded([&] { return replace_file(files_, hint, "step-" + std::to_string(step) + "\n"); }))
     std::fprintf(stderr, "fmtrain: warning: %s: cannot write: %s\n", hint.c_str(), std::strerror(error));
   guarded([&] {
     const auto all = steps();
-    for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) {
-      if (all[i] == best_step) continue;
-      const std::string away = dir_ + "/.del-" + std::to_string(all[i]);
-      if (files_.rename(path(all[i]), away) == 0) remove_tree(files_, away);
-    }
+    for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i)
+      if (all[i] != best_step && all[i] != step) delete_checkpoint(files_, dir_, all[i]);
     return 0;
   });
 }
@@ -267,12 +244,9 @@ Json CheckpointStore::load(int64_t step, const StateDict& targets, const Json& f
                       "; use another run.dir or --resume never");
   std::vector<std::vector<Elements>> filled(targets.pieces.size());
   for (const auto& entry : manifest.at("files")) {
-    const std::string content = read_verified(files_, path(step), entry);
-    try {
-      fill_from_shard(content, targets, filled);
-    } catch (const std::exception& error) {
-      throw CheckpointError(path(step) + "/" + entry.at("name").get<std::string>() + ": " + error.what());
-    }
+    read_shard(files_, path(step), entry, [&](const StoredPiece& piece, int64_t first, const float* values, int64_t count) {
+      fill(targets, piece, first, values, count, filled);
+    });
   }
   for (size_t i = 0; i < filled.size(); ++i) {
     const auto& target = targets.pieces[i];

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <stdexcept>
 
 #include "runtime/errors.h"
@@ -46,47 +45,6 @@ void check_members(const Json& json) {
   if (!json.at("fixed").is_object() || !json.at("state").is_object()) fail("fixed or state is not an object");
 }
 
-/// Calls `use` with every block of a file after checking its hash.
-void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<void(std::string_view)>& use) {
-  int64_t size = 0;
-  if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
-  if (size != entry.at("bytes").get<int64_t>())
-    fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
-  std::string block;
-  for (int64_t at = 0; at < size; at += kCheckpointBlock) {
-    block.resize(static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
-    const std::string place =
-        "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
-    if (const int error = files.read(fd, block.data(), block.size(), at))
-      fail("cannot be read " + place + ": " + std::strerror(error));
-    const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
-    const auto found = xxh3_hex(block.data(), block.size());
-    if (found != expected) fail("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
-    use(block);
-  }
-}
-
-void read_file_of(FileOps& files, const std::string& checkpoint, const Json& entry,
-                  const std::function<void(std::string_view)>& use) {
-  const std::string path = checkpoint + "/" + entry.at("name").get<std::string>();
-  int fd = -1;
-  if (const int error = files.open(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
-  std::string problem;
-  try {
-    read_blocks(files, fd, entry, use);
-  } catch (const std::exception& error) {
-    problem = error.what();
-  }
-  files.close(fd);
-  if (!problem.empty()) throw CheckpointError(path + ": " + problem);
-}
-
-bool is_step(const std::string& name) {
-  if (!name.starts_with("step-") || name.size() == 5 || name.size() > 5 + 18) return false;
-  if (name.find_first_not_of("0123456789", 5) != std::string::npos) return false;
-  return name.size() == 6 || name[5] != '0';
-}
-
 /// Lines of one list that the other does not have.
 std::string missing(const Json& list, const Json& other) {
   std::string text;
@@ -127,15 +85,54 @@ Json read_manifest(FileOps& files, const std::string& checkpoint) {
   }
 }
 
-std::string read_verified(FileOps& files, const std::string& checkpoint, const Json& entry) {
-  std::string content;
-  read_file_of(files, checkpoint, entry, [&](std::string_view block) { content.append(block); });
-  return content;
+void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<bool(std::string_view, int64_t)>& use) {
+  int64_t size = 0;
+  if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
+  if (size != entry.at("bytes").get<int64_t>())
+    fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
+  std::string block;
+  for (int64_t at = 0; at < size; at += kCheckpointBlock) {
+    block.resize(static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
+    const std::string place =
+        "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
+    if (const int error = files.read(fd, block.data(), block.size(), at))
+      fail("cannot be read " + place + ": " + std::strerror(error));
+    const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
+    const auto found = xxh3_hex(block.data(), block.size());
+    if (found != expected) fail("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
+    if (!use(block, at)) return;
+  }
+}
+
+void with_file(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<void(int)>& use) {
+  const std::string path = checkpoint + "/" + entry.at("name").get<std::string>();
+  int fd = -1;
+  if (const int error = files.open(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
+  std::string problem;
+  try {
+    use(fd);
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  files.close(fd);
+  if (!problem.empty()) throw CheckpointError(path + ": " + problem);
+}
+
+void verify_file(FileOps& files, const std::string& checkpoint, const Json& entry) {
+  with_file(files, checkpoint, entry, [&](int fd) {
+    read_blocks(files, fd, entry, [](std::string_view, int64_t) { return true; });
+  });
 }
 
 void verify_checkpoint(FileOps& files, const std::string& checkpoint) {
   const Json manifest = read_manifest(files, checkpoint);
-  for (const auto& file : manifest.at("files")) read_file_of(files, checkpoint, file, [](std::string_view) {});
+  for (const auto& entry : manifest.at("files")) verify_file(files, checkpoint, entry);
+}
+
+bool is_step_name(const std::string& name) {
+  if (!name.starts_with("step-") || name.size() == 5 || name.size() > 5 + 18) return false;
+  if (name.find_first_not_of("0123456789", 5) != std::string::npos) return false;
+  return name.size() == 6 || name[5] != '0';
 }
 
 std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir) {
@@ -143,9 +140,18 @@ std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir) {
   if (const int error = files.list(dir, &names)) throw StorageError(dir + ": cannot be read: " + std::strerror(error));
   std::vector<int64_t> steps;
   for (const auto& name : names)
-    if (is_step(name)) steps.push_back(std::stoll(name.substr(5)));
+    if (is_step_name(name)) steps.push_back(std::stoll(name.substr(5)));
   std::sort(steps.rbegin(), steps.rend());
   return steps;
+}
+
+int delete_checkpoint(FileOps& files, const std::string& dir, int64_t step) {
+  const std::string away = dir + "/.del-" + std::to_string(step);
+  remove_tree(files, away);  // of a deletion that was cut off: it would be in the way
+  if (const int error = files.rename(dir + "/step-" + std::to_string(step), away)) return error;
+  files.sync_dir(dir);
+  remove_tree(files, away);
+  return 0;
 }
 
 std::string differences(const Json& saved, const Json& now) {

@@ -1,7 +1,9 @@
 // manifest.json: what belongs to a checkpoint, with the hashes of its files (docs/checkpoint-format.md).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/file_ops.h"
@@ -22,14 +24,28 @@ std::string manifest_text(const Json& members);
 /// name, size and the right number of hashes. Throws CheckpointError "file: what".
 Json read_manifest(FileOps& files, const std::string& checkpoint);
 
-/// The content of one file of the manifest's list, each block checked. Throws CheckpointError "file: what".
-std::string read_verified(FileOps& files, const std::string& checkpoint, const Json& entry);
+/// Opens a file of the manifest's list, calls `use(fd)`, closes. What is thrown becomes a CheckpointError "file: what".
+void with_file(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<void(int)>& use);
+
+/// Calls `use(block, its first byte)` for the blocks of such a file in order, each after its hash was checked, until it returns
+/// false. The size is checked first. Throws std::runtime_error. Memory: one block.
+void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<bool(std::string_view, int64_t)>& use);
+
+/// Reads one file against its entry in the list. Throws CheckpointError "file: what".
+void verify_file(FileOps& files, const std::string& checkpoint, const Json& entry);
 
 /// Reads every file of a checkpoint against the manifest. Throws CheckpointError "file: what".
 void verify_checkpoint(FileOps& files, const std::string& checkpoint);
 
+/// "step-N" with N as checkpoints are numbered.
+bool is_step_name(const std::string& name);
+
 /// Steps in RUN/checkpoints, newest first; valid or not. Throws StorageError when the directory cannot be read.
 std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir);
+
+/// Deletes step-N of RUN/checkpoints, by a rename to .del-N first: no half of it is ever taken for a checkpoint. 0, or an errno
+/// value when it could not be renamed; what cannot be removed after that goes at the run's next start.
+int delete_checkpoint(FileOps& files, const std::string& dir, int64_t step);
 
 /// What differs between the `fixed` of a checkpoint and of this run, for a message.
 std::string differences(const Json& saved, const Json& now);

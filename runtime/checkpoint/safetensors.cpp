@@ -11,7 +11,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kMaxHeader = 100'000'000, kMaxTensors = 100'000, kMaxName = 512;
+constexpr int64_t kMaxTensors = 100'000, kMaxName = 512;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -118,9 +118,9 @@ uint64_t header_length(std::string_view prefix) {
 std::string_view header_text(std::string_view prefix, int64_t file_size) {
   if (file_size < 8 || prefix.size() < 8) fail("shorter than 8 bytes");
   const uint64_t length = header_length(prefix);
-  const bool fits = length <= static_cast<uint64_t>(kMaxHeader) && static_cast<int64_t>(length) + 8 <= file_size;
+  const bool fits = length <= static_cast<uint64_t>(kMaxSafetensorsHeader) && static_cast<int64_t>(length) + 8 <= file_size;
   if (looks_like_pickle(prefix) && (!fits || prefix.size() < 9 || prefix[8] != '{')) refuse_pickle();
-  if (length > static_cast<uint64_t>(kMaxHeader))
+  if (length > static_cast<uint64_t>(kMaxSafetensorsHeader))
     fail("claims a header of " + std::to_string(length) + " bytes, more than 100,000,000");
   if (!fits) fail("claims a header of " + std::to_string(length) + " bytes, the file has " + std::to_string(file_size));
   if (prefix.size() < 8 + length) fail("the header is cut off");
@@ -143,7 +143,7 @@ int64_t dtype_bytes(const std::string& dtype) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view prefix, int64_t file_size) {
   const auto text = header_text(prefix, file_size);
-  SafetensorsHeader header = read_entries(parse_sorted_json(text, {static_cast<size_t>(kMaxHeader), 8}));
+  SafetensorsHeader header = read_entries(parse_sorted_json(text, {static_cast<size_t>(kMaxSafetensorsHeader), 8}));
   header.data_start = 8 + static_cast<int64_t>(header_length(prefix));
   check_tiling(sorted(header), file_size - header.data_start);
   return header;
@@ -176,7 +176,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
     std::string prefix(8, '\0');
     if (bytes < 8) fail("shorter than 8 bytes");
     if (const int error = files.read(fd_, prefix.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
-    if (const uint64_t length = header_length(prefix); length <= static_cast<uint64_t>(std::min(kMaxHeader, bytes - 8))) {
+    if (const uint64_t length = header_length(prefix); length <= static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, bytes - 8))) {
       prefix.resize(8 + length);
       if (const int error = files.read(fd_, prefix.data(), prefix.size(), 0))
         fail(std::string("cannot be read: ") + std::strerror(error));

@@ -8,6 +8,8 @@
 
 namespace fmtrain {
 
+inline constexpr int64_t kMaxSafetensorsHeader = 100'000'000;  ///< bytes, a limit of the format
+
 struct Safetensor {
   std::string name, dtype;  ///< dtype as written: F32, F16, BF16, I64, ...
   std::vector<int64_t> shape;
