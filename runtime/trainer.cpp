@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/restarts.h"
 #include "runtime/data/loader.h"
 #include "runtime/data/plan.h"
 #include "runtime/engine/engine.h"
@@ -35,6 +36,7 @@ class Trainer {
   ExitCode run() {
     outputs_.describe(inputs_, groups_, plan_, total_steps_);
     resume();
+    if (!done()) count_restart(posix_files(), config_.run.dir, comm_, state_.step, options_.resume);
     outputs_.begin(state_, total_steps_);
     evaluate_before();
     const bool complete = train_steps();
