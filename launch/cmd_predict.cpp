@@ -1,8 +1,13 @@
-#include <fstream>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 
 #include "launch/commands.h"
+#include "runtime/data/lines.h"
 #include "runtime/errors.h"
+#include "runtime/file_ops.h"
 #include "runtime/json.h"
 #include "runtime/model_path.h"
 #include "runtime/predictor.h"
@@ -35,35 +40,75 @@ Json json_of(const std::string& text, const Prediction& prediction, Task task) {
   return json;
 }
 
-void answer(Predictor& predictor, std::vector<std::string>& texts) {
+/// Lines of a file or pipe as they come. (Not std::getline: it cannot say whether a whole line is there already, so a batch would
+/// wait for a line that its writer sends only after our answer.)
+class LineReader {
+ public:
+  explicit LineReader(const std::string& input) : name_(input) {
+    if (input == "-") return;
+    if (const int error = posix_files().open(input, &fd_)) fail("cannot open", error);
+  }
+  ~LineReader() {
+    if (fd_ != STDIN_FILENO) posix_files().close(fd_);
+  }
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+
+  /// Whether next() has a line without waiting.
+  bool ready() const { return buffer_.find('\n', at_) != std::string::npos; }
+
+  /// The next line without its line end (LF or CRLF); false at the end.
+  bool next(std::string& line) {
+    size_t end = buffer_.find('\n', at_);
+    while (end == std::string::npos && fill()) end = buffer_.find('\n', at_);
+    if (end == std::string::npos && at_ == buffer_.size()) return false;
+    line = buffer_.substr(at_, end == std::string::npos ? end : end - at_);
+    at_ = end == std::string::npos ? buffer_.size() : end + 1;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    return true;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what, int error) const { throw DataError(name_ + ": " + what + ": " + std::strerror(error)); }
+
+  bool fill() {
+    buffer_.erase(0, at_);
+    at_ = 0;
+    if (buffer_.size() > kMaxLine) throw DataError(name_ + ": a line has more than 16 MiB");
+    char block[65536];
+    ssize_t n;
+    do n = ::read(fd_, block, sizeof block);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) fail("cannot read", errno);
+    buffer_.append(block, static_cast<size_t>(n));
+    return n > 0;
+  }
+
+  std::string name_, buffer_;
+  int fd_ = STDIN_FILENO;
+  size_t at_ = 0;
+};
+
+void answer(Predictor& predictor, const std::vector<std::string>& texts) {
   const auto predictions = predictor.predict(texts);
   for (size_t i = 0; i < texts.size(); ++i) std::cout << json_of(texts[i], predictions[i], predictor.task()).dump() << '\n';
-  std::cout.flush();
-  texts.clear();
+  if (!std::cout.flush()) throw StorageError("standard output: cannot write");
 }
 
 int predict(const Options& o) {
   const auto predictor = make_predictor(resolve_model(o.model), o.precision == "bf16" ? Precision::kBf16 : Precision::kFp32);
-  std::ifstream file;
-  if (o.input != "-") {
-    file.open(o.input);
-    if (!file) throw DataError(o.input + ": cannot open");
-  }
-  std::istream& in = o.input == "-" ? std::cin : file;
-  std::vector<std::string> texts;
-  int64_t answered = 0;
-  try {
-    for (std::string line; std::getline(in, line);) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      texts.push_back(line);
-      if (texts.size() < o.batch && in.rdbuf()->in_avail() > 0) continue;
-      const auto count = static_cast<int64_t>(texts.size());
+  LineReader lines(o.input);
+  size_t answered = 0;
+  std::string line;
+  while (lines.next(line)) {
+    std::vector<std::string> texts{line};
+    while (texts.size() < o.batch && lines.ready() && lines.next(line)) texts.push_back(line);
+    try {
       answer(*predictor, texts);
-      answered += count;
+    } catch (const DataError& error) {
+      throw DataError(o.input + ": after line " + std::to_string(answered) + ": " + error.what());
     }
-    if (!texts.empty()) answer(*predictor, texts);
-  } catch (const DataError& error) {
-    throw DataError(o.input + ": after line " + std::to_string(answered) + ": " + error.what());
+    answered += texts.size();
   }
   return 0;
 }

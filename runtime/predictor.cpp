@@ -19,6 +19,8 @@ struct Window {
   size_t first, last;
 };
 
+constexpr size_t kWindowsAtOnce = 64;
+
 /// Bytes at which each code point of a valid UTF-8 text begins, and its end.
 std::vector<size_t> code_points(const std::string& text) {
   std::vector<size_t> at;
@@ -31,9 +33,12 @@ std::vector<size_t> code_points(const std::string& text) {
 class ModelPredictor final : public Predictor {
  public:
   ModelPredictor(const std::string& dir, Precision precision)
-      : loaded_(load_finetuned(dir, precision)), tokenizer_(load_tokenizer(dir)),
-        max_length_(std::clamp<int64_t>(loaded_.fmtrain.value("max_length", int64_t{128}), 3, loaded_.model->config().max_positions)) {
-    if (task() == Task::kTokenClassification) tags_.emplace(loaded_.labels);
+      : loaded_(load_finetuned(dir, precision)), tokenizer_(load_tokenizer(dir)), max_length_(loaded_.fmtrain.at("max_length").get<int64_t>()) {
+    if (tokenizer_->sha256() != loaded_.fmtrain.value("tokenizer_sha256", tokenizer_->sha256()))
+      throw ConfigError(dir + ": the tokenizer is not the one the model was trained with (tokenizer_sha256 of fmtrain.json)");
+    if (tokenizer_->vocab_size() > loaded_.model->config().vocab_size)
+      throw ConfigError(dir + ": the tokenizer has more ids than the model's embedding has rows");
+    if (task() == Task::kTokenClassification) read_tags(dir);
   }
 
   Task task() const override { return loaded_.model->config().task; }
@@ -45,11 +50,24 @@ class ModelPredictor final : public Predictor {
     std::vector<Window> windows;
     for (size_t i = 0; i < encodings.size(); ++i) cut(encodings[i], i, windows);
     if (windows.empty()) return {};
-    const auto probabilities = at::softmax(loaded_.model->logits(pack(encodings, windows), Pass{}), 1).cpu().contiguous();
+    std::vector<at::Tensor> parts;  // a long text alone may have thousands of windows
+    for (size_t i = 0; i < windows.size(); i += kWindowsAtOnce) {
+      const std::span some(windows.data() + i, std::min(kWindowsAtOnce, windows.size() - i));
+      parts.push_back(at::softmax(loaded_.model->logits(pack(encodings, some), Pass{}), 1).cpu());
+    }
+    const auto probabilities = at::cat(parts).contiguous();
     return task() == Task::kTokenClassification ? tagged(texts, encodings, windows, probabilities) : classified(windows, probabilities);
   }
 
  private:
+  void read_tags(const std::string& dir) {
+    try {
+      tags_.emplace(loaded_.labels);
+    } catch (const DataError& error) {
+      throw ConfigError(dir + "/fmtrain.json: labels: " + error.what());
+    }
+  }
+
   Encoding encode(const std::string& text, size_t index) const {
     try {
       return tokenizer_->encode(text);
@@ -74,7 +92,7 @@ class ModelPredictor final : public Predictor {
     } while (first < end);
   }
 
-  Batch pack(const std::vector<Encoding>& encodings, const std::vector<Window>& windows) const {
+  Batch pack(const std::vector<Encoding>& encodings, std::span<const Window> windows) const {
     std::vector<int64_t> tokens, positions, offsets{0};
     for (const auto& w : windows) {
       const auto& ids = encodings[w.text].ids;

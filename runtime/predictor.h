@@ -34,7 +34,7 @@ class Predictor {
   virtual std::vector<Prediction> predict(std::span<const std::string> texts) = 0;
 };
 
-/// `model_dir` is the model/ directory of a run. Throws ConfigError.
+/// `model_dir` is the model/ directory of a run. Throws ConfigError, also when the tokenizer is not the model's.
 std::unique_ptr<Predictor> make_predictor(const std::string& model_dir, Precision precision);
 
 }  // namespace fmtrain
