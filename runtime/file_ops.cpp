@@ -45,6 +45,9 @@ class PosixFiles final : public FileOps {
   int close(int fd) override { return result(::close(fd)); }
   int make_dir(const std::string& path) override { return result(::mkdir(path.c_str(), 0700)); }
   int rename(const std::string& from, const std::string& to) override { return result(::rename(from.c_str(), to.c_str())); }
+  int exchange(const std::string& a, const std::string& b) override {
+    return result(::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE));
+  }
   int unlink(const std::string& path) override { return result(::unlink(path.c_str())); }
   int remove_dir(const std::string& path) override { return result(::rmdir(path.c_str())); }
   int sync_dir(const std::string& path) override {

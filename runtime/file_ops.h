@@ -1,6 +1,7 @@
 // The one seam to the file system for checkpoints and model directories, so that tests can fail any call.
 // Every call returns 0 or an errno value; only EINTR of open and write is retried inside.
 #pragma once
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ class FileOps {
   virtual int close(int fd) = 0;
   virtual int make_dir(const std::string& path) = 0;                   ///< mode 0700
   virtual int rename(const std::string& from, const std::string& to) = 0;
+  virtual int exchange(const std::string&, const std::string&) { return ENOSYS; }  ///< two existing names, at once; not every file system can
   virtual int unlink(const std::string& path) = 0;
   virtual int remove_dir(const std::string& path) = 0;                 ///< empty directory
   virtual int sync_dir(const std::string& path) = 0;

@@ -3,12 +3,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <set>
 
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/errors.h"
-#include "runtime/file_ops.h"
 #include "runtime/hash.h"
 
 namespace fmtrain {
@@ -78,6 +78,10 @@ void load_one(const SafetensorsFile& file, const std::string& path, size_t index
   p.value.data().copy_(source);
 }
 
+void erase_code(Json& json) {
+  for (const char* key : {"auto_map", "custom_pipelines"}) json.erase(key);
+}
+
 std::string config_json(TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir) {
   Json json = read_json(base_dir + "/config.json");
   const bool tagging = model.config().task == Task::kTokenClassification;
@@ -91,6 +95,7 @@ std::string config_json(TaskModel& model, const std::vector<std::string>& labels
   if (!tagging) json["problem_type"] = "single_label_classification";
   json["torch_dtype"] = "float32";
   json.erase("_name_or_path");
+  erase_code(json);
   return json.dump(2) + "\n";
 }
 
@@ -104,6 +109,69 @@ std::string weights_file(TaskModel& model) {
     content.append(static_cast<const char*>(value.data_ptr()), value.nbytes());
   }
   return content;
+}
+
+void require(int error, const std::string& path, const char* action) {
+  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+}
+
+std::string parent_of(const std::string& path) {
+  const auto slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+/// The tokenizer's files byte for byte, since its hash is that of a file; only tokenizer_config.json may name code.
+void copy_tokenizer(FileOps& files, const std::string& from, const std::string& to) {
+  for (const std::string name : {"tokenizer.json", "vocab.txt", "special_tokens_map.json"})
+    if (fs::exists(from + "/" + name)) write_file_atomic(files, to + "/" + name, read_file(files, from + "/" + name, 64u << 20));
+  const std::string options = "/tokenizer_config.json";
+  if (!fs::exists(from + options)) return;
+  Json json = read_json(from + options);
+  if (json.is_object()) erase_code(json);
+  write_file_atomic(files, to + options, json.dump(2) + "\n");
+}
+
+void put_in_place(FileOps& files, const std::string& temporary, const std::string& dir) {
+  const std::string old = dir + ".old";
+  const bool exchanged = files.exchange(temporary, dir) == 0;
+  if (!exchanged) {
+    const bool replaces = fs::exists(dir);  // else an old one may be all that a kill left
+    if (replaces) {
+      remove_tree(files, old);
+      require(files.rename(dir, old), dir, "rename");
+    }
+    const int error = files.rename(temporary, dir);
+    if (error && replaces) require(files.rename(old, dir), old, "rename back");
+    require(error, temporary, "rename");
+  }
+  require(files.sync_dir(parent_of(dir)), dir, "sync its folder");
+  remove_tree(files, exchanged ? temporary : old);
+}
+
+/// One of two or three words.
+template <class T>
+T choice(const Json& json, const char* name, const std::vector<std::pair<std::string, T>>& choices, const char* by_default) {
+  const auto word = json.value(name, std::string(by_default));
+  for (const auto& [text, value] : choices)
+    if (word == text) return value;
+  throw std::runtime_error(std::string(name) + ": " + quoted(word) + " is not known");
+}
+
+void read_finetuned(FinetunedModel& result, ModelConfig& shape) {
+  const Json& json = result.fmtrain;
+  if (!json.is_object()) throw std::runtime_error("is not a JSON object");
+  json.at("labels").get_to(result.labels);
+  if (result.labels.empty()) throw std::runtime_error("labels: is empty");
+  if (std::set(result.labels.begin(), result.labels.end()).size() != result.labels.size()) throw std::runtime_error("labels: one is there twice");
+  json.at("task");  // has no default
+  shape.task = choice<Task>(json, "task", {{"token-classification", Task::kTokenClassification}, {"sequence-classification", Task::kSequenceClassification}}, "");
+  shape.pooling = choice<Pooling>(json, "pooling", {{"pooler", Pooling::kPooler}, {"cls", Pooling::kCls}, {"mean", Pooling::kMean}}, "pooler");
+  const Json length = json.value("max_length", Json(std::min<int64_t>(128, shape.max_positions)));
+  if (!length.is_number_integer() || length.get<int64_t>() < 3 || length.get<int64_t>() > shape.max_positions)
+    throw std::runtime_error("max_length: is not a whole number from 3 to the model's " + std::to_string(shape.max_positions) + " positions");
+  result.fmtrain["max_length"] = length;
+  for (const char* hash : {"tokenizer_sha256", "weights_sha256"})
+    if (json.contains(hash) && !json.at(hash).is_string()) throw std::runtime_error(std::string(hash) + ": is not a text");
 }
 
 }  // namespace
@@ -176,23 +244,20 @@ std::string weights_sha256(TaskModel& model) {
   return hash.hex();
 }
 
-void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain) {
-  const std::string temporary = dir + ".tmp", old = dir + ".old";
+void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain,
+                     FileOps& files) {
+  const std::string temporary = dir + ".tmp";
   std::error_code error;
-  remove_tree(posix_files(), temporary);
-  fs::create_directories(temporary, error);
-  if (error) throw StorageError(temporary + ": cannot create: " + error.message());
-  write_file_atomic(posix_files(), temporary + "/config.json", config_json(model, labels, base_dir));
-  write_file_atomic(posix_files(), temporary + "/model.safetensors", weights_file(model));
+  fs::create_directories(fs::path(parent_of(dir)), error);
+  if (error) throw StorageError(dir + ": cannot create its folder: " + error.message());
+  remove_tree(files, temporary);
+  require(files.make_dir(temporary), temporary, "create");
+  write_file_atomic(files, temporary + "/config.json", config_json(model, labels, base_dir));
+  write_file_atomic(files, temporary + "/model.safetensors", weights_file(model));
   fmtrain["weights_sha256"] = weights_sha256(model);
-  write_file_atomic(posix_files(), temporary + "/fmtrain.json", fmtrain.dump(2) + "\n");
-  for (const char* name : {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"})
-    if (fs::exists(base_dir + "/" + name)) write_file_atomic(posix_files(), temporary + "/" + name, read_file(posix_files(), base_dir + "/" + name, 64u << 20));
-  remove_tree(posix_files(), old);
-  if (fs::exists(dir)) fs::rename(dir, old, error);
-  fs::rename(temporary, dir, error);
-  if (error) throw StorageError(dir + ": cannot rename: " + error.message());
-  remove_tree(posix_files(), old);
+  write_file_atomic(files, temporary + "/fmtrain.json", fmtrain.dump(2) + "\n");
+  copy_tokenizer(files, base_dir, temporary);
+  put_in_place(files, temporary, dir);
 }
 
 FinetunedModel load_finetuned(const std::string& dir, Precision precision) {
@@ -202,10 +267,7 @@ FinetunedModel load_finetuned(const std::string& dir, Precision precision) {
   result.fmtrain = read_json(file);
   ModelConfig shape = read_model_config(dir);
   try {
-    result.fmtrain.at("labels").get_to(result.labels);
-    const auto task = result.fmtrain.at("task").get<std::string>(), pooling = result.fmtrain.value("pooling", "pooler");
-    shape.task = task == "token-classification" ? Task::kTokenClassification : Task::kSequenceClassification;
-    shape.pooling = pooling == "cls" ? Pooling::kCls : pooling == "mean" ? Pooling::kMean : Pooling::kPooler;
+    read_finetuned(result, shape);
   } catch (const std::exception& error) {
     throw ConfigError(file + ": " + error.what());
   }

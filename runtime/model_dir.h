@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/task_model.h"
+#include "runtime/file_ops.h"
 #include "runtime/json.h"
 #include "runtime/model_path.h"
 
@@ -26,10 +27,13 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir);
 std::string weights_sha256(TaskModel& model);
 
 /// Write a directory that transformers loads: config.json, model.safetensors, tokenizer files of `base_dir`, fmtrain.json.
-/// Written beside `dir` first and then renamed over it. Throws StorageError.
-void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain);
+/// Keys that name code (auto_map, custom_pipelines) are left out. Files have mode 0600, directories 0700. Written beside `dir`
+/// first, then the two names are exchanged, so that `dir` always holds a whole model; where the file system cannot do that, the
+/// old one is moved aside and comes back if the new one cannot take its place. Throws StorageError.
+void write_model_dir(const std::string& dir, TaskModel& model, const std::vector<std::string>& labels, const std::string& base_dir, Json fmtrain,
+                     FileOps& files = posix_files());
 
-/// A directory written by write_model_dir.
+/// A directory written by write_model_dir. Throws ConfigError, also for values in fmtrain.json of a wrong type or range.
 struct FinetunedModel {
   std::unique_ptr<TaskModel> model;
   std::vector<std::string> labels;
