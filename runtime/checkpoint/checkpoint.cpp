@@ -203,7 +203,8 @@ int CheckpointStore::commit(int64_t step, const Json& manifest) {
   return files_.sync_dir(dir_);
 }
 
-/// The checkpoint is there, and was read back, whatever happens here: `latest` is a hint for people, and what is not pruned now is pruned later.
+/// The checkpoint is there, and was read back, whatever happens here: `latest` is a hint for people, and what is not pruned
+/// now is pruned later.
 void CheckpointStore::after_commit(int64_t step, int64_t best_step) {
   const std::string hint = dir_ + "/latest";
   if (const int error = guarded([&] { return replace_file(files_, hint, "step-" + std::to_string(step) + "\n"); }))

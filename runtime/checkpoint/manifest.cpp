@@ -119,9 +119,8 @@ void with_file(FileOps& files, const std::string& checkpoint, const Json& entry,
 }
 
 void verify_file(FileOps& files, const std::string& checkpoint, const Json& entry) {
-  with_file(files, checkpoint, entry, [&](int fd) {
-    read_blocks(files, fd, entry, [](std::string_view, int64_t) { return true; });
-  });
+  with_file(files, checkpoint, entry,
+            [&](int fd) { read_blocks(files, fd, entry, [](std::string_view, int64_t) { return true; }); });
 }
 
 void verify_checkpoint(FileOps& files, const std::string& checkpoint) {

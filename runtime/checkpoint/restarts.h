@@ -13,8 +13,8 @@ inline constexpr int64_t kRestartsWithoutProgress = 3;
 
 /// Collective, at each start of a run that is not complete. `step`: where it goes on from, 0 without a checkpoint. Rank 0 keeps
 /// {step, restarts} in RUN/restarts.json; `resume` false begins anew. Throws on every rank: Error with kDoNotRequeue when
-/// kRestartsWithoutProgress restarts from this step have ended already, StorageError when the file cannot be written. A file that
-/// cannot be understood is named on stderr and the count begins anew.
+/// kRestartsWithoutProgress restarts from this step have ended already, StorageError when the file cannot be written. A file
+/// that cannot be understood is named on stderr and the count begins anew.
 void count_restart(FileOps& files, const std::string& run_dir, Communicator& comm, int64_t step, bool resume);
 
 }  // namespace fmtrain

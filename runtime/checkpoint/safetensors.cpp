@@ -176,7 +176,8 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
     std::string prefix(8, '\0');
     if (bytes < 8) fail("shorter than 8 bytes");
     if (const int error = files.read(fd_, prefix.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
-    if (const uint64_t length = header_length(prefix); length <= static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, bytes - 8))) {
+    if (const uint64_t length = header_length(prefix);
+        length <= static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, bytes - 8))) {
       prefix.resize(8 + length);
       if (const int error = files.read(fd_, prefix.data(), prefix.size(), 0))
         fail(std::string("cannot be read: ") + std::strerror(error));
