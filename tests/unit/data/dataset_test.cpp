@@ -3,11 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
-#include "runtime/file_ops.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/text/small_tokenizer.h"
 
@@ -21,14 +19,8 @@ std::vector<int64_t> values(const at::Tensor& t) {
   return {flat.data_ptr<int64_t>(), flat.data_ptr<int64_t>() + flat.numel()};
 }
 
-/// Without std::filesystem::remove_all, of which LibTorch brings a copy that crashes (runtime/file_ops.h).
 class DatasetTest : public TemporaryFolder {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / ("dataset_test_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(posix_files(), folder_.string()); }
   std::unique_ptr<Dataset> open(const std::string& content, Task task, int64_t limit = -1, int64_t max_length = 128) {
     const auto tokenizer = small_tokenizer(folder_ / "model");
     const std::string input = task == Task::kTokenClassification ? "in.conll" : "in.csv";
