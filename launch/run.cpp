@@ -14,6 +14,7 @@
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
 #include "launch/device.h"
+#include "launch/environment.h"
 #include "launch/versions.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"

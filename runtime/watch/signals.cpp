@@ -26,9 +26,4 @@ void take_stop_signals() {
 
 bool stop_signalled() { return signalled; }
 
-double slurm_end_time() {
-  const char* text = std::getenv("SLURM_JOB_END_TIME");
-  return text ? std::atof(text) : 0;
-}
-
 }  // namespace fmtrain

@@ -8,7 +8,5 @@ namespace fmtrain {
 void take_stop_signals();
 /// One has come.
 bool stop_signalled();
-/// Unix time at which Slurm ends this job (SLURM_JOB_END_TIME), 0 if it does not say.
-double slurm_end_time();
 
 }  // namespace fmtrain

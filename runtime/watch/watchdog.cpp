@@ -10,22 +10,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 
 namespace fmtrain {
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-double seconds_of(const char* name, double preset, double least) {
-  const char* text = std::getenv(name);
-  if (!text) return preset;
-  char* end = nullptr;
-  const double value = std::strtod(text, &end);
-  if (end == text || *end || !(value >= least && value <= 1e6))
-    throw ConfigError(std::string(name) + ": " + quoted(text) + " is not a number of seconds from " + (least < 1 ? "0.1" : "1") + " to 1000000");
-  return value;
-}
 
 bool ended(pid_t pid, int fd) {
   if (fd < 0) return kill(pid, 0) != 0 && errno == ESRCH;
@@ -34,14 +23,6 @@ bool ended(pid_t pid, int fd) {
 }
 
 }  // namespace
-
-WatchOptions watch_options() {
-  WatchOptions options;
-  options.limits.phase = seconds_of("FMTRAIN_WAIT_LIMIT", options.limits.phase, 1);
-  options.limits.step = std::min(options.limits.phase, seconds_of("FMTRAIN_STEP_LIMIT", options.limits.step, 1));
-  options.period = seconds_of("FMTRAIN_WATCH_PERIOD", options.period, 0.1);
-  return options;
-}
 
 void die_with_parent() {
   const pid_t parent = getppid();

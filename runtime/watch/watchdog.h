@@ -15,12 +15,10 @@
 
 namespace fmtrain {
 
-/// FMTRAIN_WAIT_LIMIT, FMTRAIN_STEP_LIMIT (seconds) and FMTRAIN_WATCH_PERIOD over the defaults. Throws ConfigError.
 struct WatchOptions {
   Limits limits;
-  double period = 2;
+  double period = 2;  ///< seconds between two looks
 };
-WatchOptions watch_options();
 
 /// This process gets SIGKILL when the one that started it ends (a killed launcher leaves no ranks behind).
 void die_with_parent();
