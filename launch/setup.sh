@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything fmtrain needs on this machine, then a build: system packages, LibTorch (.deps/), the build (build/), and the
 # pretrained weights of the example configs (outside the tree). Does only what is missing; safe to run again.
-#   launch/setup.sh [--no-build] [--no-weights]
+#   launch/setup.sh [--tests] [--no-build] [--no-weights]      (--tests: build the test programs too)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,9 +10,10 @@ packages=(g++ cmake ninja-build ccache python3-venv unzip libopenmpi-dev openmpi
   librapidcheck-dev libvalijson-dev)
 venv=.deps/venv
 cache=${FMTRAIN_HOME:-$HOME/.cache/fmtrain}
-build=yes weights=yes
+build=yes weights=yes target=fmtrain
 for argument in "$@"; do
   case $argument in
+    --tests) target=all ;;
     --no-build) build=no ;;
     --no-weights) weights=no ;;
     *) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2 ;;
@@ -92,8 +93,8 @@ fi
 
 build_tree() {
   [[ -f build/build.ninja ]] || cmake -G Ninja -S . -B build
-  cmake --build build
+  cmake --build build --target "$target"
 }
 if [[ $build == yes ]]; then
-  step "build (the first time takes minutes)" build_tree
+  step "build $target (the first time takes minutes)" build_tree
 fi

@@ -2,7 +2,7 @@
 # Set up this machine, build, run every test. Arguments go to ctest (e.g. -L unit, -R engine). The last lines are ctest's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-launch/setup.sh
+launch/setup.sh --tests
 
 # Python packages for the tests that compare with them; the program and all other tests need none.
 packages=.deps/test-packages
