@@ -68,7 +68,7 @@ for rank in 0 2; do
   finish 14
   ((code != 0)) || fail "exit 0 with a stopped rank"
   [[ $(field stopped$rank/exit.json code) == 8 ]] || fail "exit.json does not say 8"
-  grep -q "at fault: rank $rank on .*stopped" "$work/stopped$rank/failure.txt" || fail "rank $rank is not named"
+  grep -qE "(at fault|missing): rank $rank on .*stopped" "$work/stopped$rank/failure.txt" || fail "rank $rank is not named"
   none_left stopped$rank 5
   echo "rank $rank stopped: exit $code, named"
 done
