@@ -2,7 +2,9 @@
 // the same minute, and where the time goes.
 //   step_bench [--threads 1] [--rounds 5] [--size minilm|base] [--profile]
 #include <ATen/record_function.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "comm/arguments.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 namespace fmtrain {
 

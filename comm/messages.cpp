@@ -1,6 +1,6 @@
 #include "comm/messages.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <set>
 

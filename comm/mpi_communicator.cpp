@@ -1,7 +1,7 @@
 #include "comm/mpi_communicator.h"
 
 #include <mpi.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cstring>
 #include <deque>

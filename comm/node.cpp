@@ -1,7 +1,7 @@
 #include "comm/node.h"
 
 #include <sys/statvfs.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cstring>
 #include <new>

@@ -1,6 +1,6 @@
 #include "comm/thread_communicator.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <condition_variable>
 #include <exception>

@@ -1,6 +1,7 @@
 #include "comm/tree_reduce.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <bit>
 #include <cmath>

@@ -1,7 +1,8 @@
+#include <ATen/Parallel.h>
+
 #include <cstdio>
 
 #include "launch/commands.h"
-#include "launch/threads.h"
 #include "runtime/dry_run.h"
 #include "runtime/errors.h"
 #include "runtime/invariance.h"
@@ -26,7 +27,7 @@ int check(const Options& o) {
 
 int invariance(const Options& o) {
   const Config config = load_config(o.config, o.overrides);
-  set_threads(config.engine.threads.value_or(1));
+  at::set_num_threads(static_cast<int>(config.engine.threads.value_or(1)));
   const Json facts = check_invariance(config, o.steps, o.most_ranks);
   std::printf("%s\n", o.json ? facts.dump(1).c_str() : invariance_text(facts).c_str());
   return facts.at("equal").get<bool>() ? 0 : static_cast<int>(ExitCode::kNumeric);

@@ -1,6 +1,6 @@
 #include "models/batch.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 namespace fmtrain {
 

@@ -1,5 +1,6 @@
 // BERT-family encoder (Devlin et al., 2019) over packed rows, with a head for one task. Parameter names are Hugging Face's.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "models/initial_values.h"
 #include "models/ops/attention.h"

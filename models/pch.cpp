@@ -1,1 +1,1 @@
-// Carrier of the precompiled torch/torch.h that every other library reuses.
+// Carrier of the precompiled ATen/ATen.h that every other library reuses.

@@ -1,6 +1,6 @@
 #include "runtime/dry_run.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <bit>

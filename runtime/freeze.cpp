@@ -1,5 +1,5 @@
 #include <fnmatch.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "runtime/errors.h"
 #include "runtime/run_inputs.h"

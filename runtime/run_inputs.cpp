@@ -1,6 +1,6 @@
 #include "runtime/run_inputs.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <tuple>
 

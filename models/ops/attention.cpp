@@ -1,6 +1,7 @@
 #include "models/ops/attention.h"
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 #include <cstring>

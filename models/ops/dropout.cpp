@@ -1,6 +1,7 @@
 #include "models/ops/dropout.h"
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+#include <torch/autograd.h>
 
 #include <bit>
 #include <cmath>

@@ -1,6 +1,6 @@
 #include "models/ops/linear.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 namespace fmtrain {
 namespace {

@@ -1,5 +1,5 @@
 // What stands in for the GPU operations in a build without CUDA.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "models/ops/on_gpu.h"
 

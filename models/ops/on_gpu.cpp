@@ -2,7 +2,7 @@
 
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 #include "models/ops/gpu_kernels.h"
 

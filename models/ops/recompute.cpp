@@ -1,7 +1,7 @@
 #include "models/ops/recompute.h"
 
 #include <torch/custom_class.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 namespace fmtrain {
 namespace {

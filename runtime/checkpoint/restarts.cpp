@@ -1,6 +1,6 @@
 #include "runtime/checkpoint/restarts.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cerrno>

@@ -1,6 +1,6 @@
 #include "runtime/data/dataset.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <numeric>

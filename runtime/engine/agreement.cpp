@@ -1,6 +1,6 @@
 #include "runtime/engine/agreement.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <numeric>

@@ -1,6 +1,6 @@
 #include "runtime/engine/flat_params.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "runtime/engine/gradient_hooks.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 namespace fmtrain {
 namespace {

@@ -1,6 +1,6 @@
 #include "runtime/engine/leaf_sum.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <bit>
 

@@ -1,6 +1,7 @@
 #include "runtime/engine/optimizer.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 

@@ -3,7 +3,7 @@
 //   stage 1: the gradient is whole on every rank until it is reduced
 //   stage 2: with one leaf a rank, a bucket's gradient exists only from backward to its reduction
 //   stage 3: as 2; parameters lie once in memory that the ranks of a node share (in every stage here, where ranks share memory)
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 #include <chrono>
 #include <cstring>

@@ -1,6 +1,6 @@
 // What the process has mapped once LibTorch computes.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <fstream>
 #include <set>
@@ -25,7 +25,7 @@ std::set<std::string> mapped(const std::string& start) {
 /// Two pools of threads would share the cores badly, and sums of LibTorch would depend on which one serves them.
 TEST(Libraries, ThereIsOneOpenMpRuntime) {
   EXPECT_FALSE(hdf5_version().empty());
-  EXPECT_EQ(torch::mm(torch::ones({64, 64}), torch::ones({64, 64})).sum().item<double>(), 64.0 * 64 * 64);
+  EXPECT_EQ(at::mm(at::ones({64, 64}), at::ones({64, 64})).sum().item<double>(), 64.0 * 64 * 64);
   EXPECT_EQ(mapped("libgomp").size(), 1u) << testing::PrintToString(mapped("libgomp"));
   EXPECT_TRUE(mapped("libomp").empty()) << testing::PrintToString(mapped("libomp"));
   EXPECT_TRUE(mapped("libiomp").empty()) << testing::PrintToString(mapped("libiomp"));

@@ -37,7 +37,7 @@ fence 'hdf5|H5' 'runtime/data/h5\.cpp:'
 fence 'yaml-cpp' 'runtime/config/'
 fence 'CLI/' 'launch/|bench/'
 fence 'benchmark/' 'bench/'
-rule 'a header includes ATen/core/Tensor.h' < <(code launch runtime models comm | grep '\.h$' | search "$include<torch/torch\.h")
+rule 'a header includes ATen/core/Tensor.h' < <(code launch runtime models comm | grep '\.h$' | search "$include<(torch/(torch|types|autograd)|ATen/ATen)\.h")
 
 # The environment is read in launch/. Elsewhere: where the model cache lies, what a terminal can do, and what a launcher or
 # NCCL says of the world, each needed by code that is used without launch/; and the variables that a failure report lists.

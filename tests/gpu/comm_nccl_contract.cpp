@@ -1,5 +1,5 @@
 // The contract of communicators over NCCL, and a world of one on a GPU. Started by mpirun, a rank a GPU, or alone without MPI.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cstdio>
 #include <optional>

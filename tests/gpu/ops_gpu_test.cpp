@@ -1,5 +1,5 @@
 // The kernels on a GPU against the CPU's functions: equal bits where the mathematics allows.
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 
@@ -48,7 +48,7 @@ TEST(TreeOnGpu, HasTheBitsOfTheCpu) {
 }
 
 TEST(DropoutOnGpu, HasTheBitsOfTheCpuForwardAndBackward) {
-  torch::manual_seed(1);
+  at::manual_seed(1);
   for (const int64_t features : {8, 48, 384, 389}) {
     const auto positions = at::arange(100).remainder(37), samples = at::arange(100).floor_divide(37) * 1001;
     const auto x = at::randn({100, features}).requires_grad_(true), seed = at::randn({100, features});
@@ -76,7 +76,7 @@ TEST(AttentionOnGpu, MasksHaveTheBitsOfTheCpu) {
 
 TEST(AttentionOnGpu, FollowsTheCpu) {
   for (const double p : {0.0, 0.1}) {
-    torch::manual_seed(2);
+    at::manual_seed(2);
     const PackedRows rows{at::tensor({0, 5, 6, 40, 168}, at::kLong), at::arange(4) * 17 + 3};
     const DropoutKey key{p, 99, 4, 2, DropoutSite::kAttention};
     const auto qkv = at::randn({168, 3 * 384}).requires_grad_(true), seed = at::randn({168, 384});
@@ -91,7 +91,7 @@ TEST(AttentionOnGpu, FollowsTheCpu) {
 
 /// Parameter, gradient and two moments after some steps.
 std::vector<at::Tensor> state_of(int64_t numel) {
-  torch::manual_seed(3);
+  at::manual_seed(3);
   return {at::randn({numel}), at::randn({numel}) / 100, at::randn({numel}) / 100, at::rand({numel}) / 1000};
 }
 

@@ -1,5 +1,5 @@
 // A tiny model on a GPU and on the CPU: losses and weights stay close; on the GPU a repetition gives the same bits.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "launch/device.h"
 #include "models/task_model.h"

@@ -1,7 +1,7 @@
 #include "tests/multirank/comm_contract.h"
 
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
 
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/leaf_sum.h"
@@ -9,8 +10,8 @@ namespace fmtrain {
 namespace {
 
 std::vector<NamedParameter> three_parameters() {
-  torch::manual_seed(1);
-  std::vector<NamedParameter> list{{"a", torch::randn({5, 7}), true}, {"b", torch::randn({16}), false}, {"c", torch::randn({300, 301}), true}};
+  at::manual_seed(1);
+  std::vector<NamedParameter> list{{"a", at::randn({5, 7}), true}, {"b", at::randn({16}), false}, {"c", at::randn({300, 301}), true}};
   for (auto& p : list) p.value.requires_grad_(true);
   return list;
 }
@@ -63,9 +64,9 @@ at::Tensor tree(const std::vector<at::Tensor>& g, size_t first, size_t slots, si
 
 TEST(LeafSum, AddsInTheTreeOrderForEveryNumberOfLeaves) {
   const auto layout = make_layout(three_parameters());
-  torch::manual_seed(2);
+  at::manual_seed(2);
   std::vector<at::Tensor> g;
-  for (int i = 0; i < 8; ++i) g.push_back(torch::randn({300, 301}) * std::pow(10.0, i % 4));
+  for (int i = 0; i < 8; ++i) g.push_back(at::randn({300, 301}) * std::pow(10.0, i % 4));
   for (size_t leaves = 1; leaves <= 8; ++leaves) {
     LeafSum sum(layout, at::zeros({layout.numel}), true);
     const auto result = at::full({layout.numel}, 99.f);
@@ -94,11 +95,11 @@ TEST(LeafSum, TheTreeDiffersFromTheRunningSum) {
   const auto layout = make_layout(three_parameters());
   const auto exact = at::zeros({layout.numel}), running = at::zeros({layout.numel});
   for (const bool is_exact : {true, false}) {
-    torch::manual_seed(3);
+    at::manual_seed(3);
     LeafSum sum(layout, is_exact ? exact : running, is_exact);
     sum.begin(8);
     for (int leaf = 0; leaf < 8; ++leaf) {
-      sum.add(2, torch::randn({300, 301}));
+      sum.add(2, at::randn({300, 301}));
       sum.finish_leaf();
     }
   }
@@ -131,7 +132,7 @@ TEST(Optimizer, AdamWFollowsTorchFor20Steps) {
     gradient.zero_();
     for (size_t i = 0, d = 0, n = 0; i < ours.size(); ++i) {
       auto& reference = ours[i].decays ? with_decay[d++] : without[n++];
-      reference.mutable_grad() = torch::randn(ours[i].value.sizes());
+      reference.mutable_grad() = at::randn(ours[i].value.sizes());
       const auto& t = flat.layout().tensors[i];
       gradient.narrow(0, t.offset, t.numel).copy_(reference.grad().view({-1}));
     }
@@ -152,7 +153,7 @@ TEST(Optimizer, SgdFollowsTorch) {
   Optimizer optimizer(config, flat.layout(), {{0, flat.layout().numel}}, flat.values().options());
   const auto gradient = at::zeros({flat.layout().numel});
   for (int step = 0; step < 10; ++step) {
-    reference.mutable_grad() = torch::randn({300, 301});
+    reference.mutable_grad() = at::randn({300, 301});
     gradient.narrow(0, 64, 90300).copy_(reference.grad().view({-1}));
     oracle.step();
     optimizer.step(flat.values(), {gradient}, 0.1, 1.0);
@@ -167,9 +168,9 @@ TEST(Optimizer, ShardsGiveTheBitsOfTheWhole) {
     std::vector<Optimizer> shards;
     for (int rank = 0; rank < world; ++rank)
       shards.emplace_back(OptimizerSection{}, flat.layout(), ShardPlan(flat.layout().numel, world).owned(rank), flat.values().options());
-    torch::manual_seed(4);
+    at::manual_seed(4);
     for (int step = 0; step < 3; ++step) {
-      const auto gradient = torch::randn({flat.layout().numel});
+      const auto gradient = at::randn({flat.layout().numel});
       for (auto& shard : shards) {
         std::vector<at::Tensor> parts;
         for (const auto& range : shard.owned()) parts.push_back(gradient.narrow(0, range.first, range.numel()));

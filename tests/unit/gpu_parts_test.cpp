@@ -1,6 +1,6 @@
 // What the GPU kernels compute for one index, run on the CPU, and the choice of devices with GPUs that are not there.
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <limits>

@@ -1,5 +1,5 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
 
 #include "models/ops/attention.h"
 #include "models/ops/dropout.h"
@@ -71,7 +71,7 @@ class Attention : public testing::TestWithParam<Shape> {};
 
 TEST_P(Attention, EqualsThePlainComposition) {
   const auto& shape = GetParam();
-  torch::manual_seed(1);
+  at::manual_seed(1);
   const PackedRows rows{at::tensor(shape.offsets), at::arange(static_cast<int64_t>(shape.offsets.size()) - 1) * 17 + 3};
   const DropoutKey key{shape.p, 99, 4, 2, DropoutSite::kAttention};
   const auto qkv = at::randn({shape.offsets.back(), 3 * shape.heads * shape.dh}).requires_grad_(true);
@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::Values(Shape{{0, 5, 6, 40, 
     Shape{{0, 16, 33}, 2, 16, 0.1}, Shape{{0, 1}, 1, 64, 0.0}, Shape{{0, 7, 19}, 3, 20, 0.5}, Shape{{0, 300}, 2, 64, 0.1}));
 
 TEST(Attention, TheBitsOfASampleDependOnNothingElse) {
-  torch::manual_seed(2);
+  at::manual_seed(2);
   const auto qkv = at::randn({60, 96});
   const DropoutKey key{0.1, 99, 4, 2, DropoutSite::kAttention};
   const auto both = packed_attention(qkv, {at::tensor({0, 23, 60}, at::kLong), at::tensor({5, 6}, at::kLong)}, 2, key);
@@ -97,7 +97,7 @@ TEST(Attention, TheBitsOfASampleDependOnNothingElse) {
 }
 
 TEST(Linear, LowPrecisionFollowsFullPrecision) {
-  torch::manual_seed(3);
+  at::manual_seed(3);
   const auto x = at::randn({40, 64}).requires_grad_(true), w = (at::randn({96, 64}) / 8).requires_grad_(true), b = at::randn({96}).requires_grad_(true);
   const auto y = linear(x, {w, b, {}});
   y.sum().backward();

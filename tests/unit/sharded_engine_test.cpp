@@ -1,6 +1,7 @@
 // ZeRO stages give the bits of stage 0, for every number of ranks, with accumulation, short steps and frozen parameters.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <mutex>
 

@@ -1,6 +1,7 @@
 // Hidden states, logits, loss and gradients against Hugging Face transformers (make_golden.py).
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <filesystem>
 

@@ -2,7 +2,7 @@
 #include "runtime/data/dataset.h"
 
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"

@@ -1,6 +1,8 @@
 // Exact evaluation: the same figures on every number of ranks, and for every packing.
 #include "runtime/evaluator.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>

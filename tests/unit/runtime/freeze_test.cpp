@@ -1,6 +1,7 @@
 // Frozen parameters: which they are, that training leaves their bits alone and keeps no state for them.
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <functional>
 #include <set>

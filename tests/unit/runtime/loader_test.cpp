@@ -2,7 +2,7 @@
 #include "runtime/data/loader.h"
 
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <atomic>
 

@@ -1,6 +1,7 @@
 // Predictions: places in the text, windows, and the command that answers a pipe line by line.
 #include "runtime/predictor.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>

@@ -1,6 +1,6 @@
 // A random BERT over the small tokenizer, and a model directory of it.
 #pragma once
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "models/task_model.h"
 #include "runtime/model_dir.h"
