@@ -93,7 +93,7 @@ fi
 
 build_tree() {
   [[ -f build/build.ninja ]] || cmake -G Ninja -S . -B build
-  cmake --build build --target "$target"
+  cmake --build build --target "$target" --parallel "$(nproc)"
 }
 if [[ $build == yes ]]; then
   step "build $target (the first time takes minutes)" build_tree
