@@ -14,7 +14,6 @@
 #include "runtime/model_dir.h"
 #include "runtime/report/report.h"
 #include "runtime/report/report_html.h"
-#include "runtime/run_report.h"
 #include "runtime/watch/failure.h"
 
 namespace fmtrain {
@@ -95,6 +94,11 @@ void RunOutputs::say(const std::string& text) {
 
 void RunOutputs::warn(const std::string& text) { say_warning(*console_, text); }
 
+void RunOutputs::save_ended(bool saved, double seconds) {
+  ++(saved ? saves_.saved : saves_.failed);
+  saves_.write_seconds += seconds;
+}
+
 void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps) {
   say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
               options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
@@ -157,7 +161,7 @@ void RunOutputs::report(RunInputs& inputs, const TrainState& state, const Json& 
   const Json ranks = gather_ranks(comm_, options_.host, sums_);
   const double products = gather_product_rate(comm_, *inputs.model, kProductRows, options_.device);
   if (!main()) return;
-  const Json report = run_report({config_, options_, inputs, state, before_, after, ranks, first_step_, products});
+  const Json report = run_report({config_, options_, inputs, state, before_, after, ranks, first_step_, products, saves_});
   const std::string text = report_text(report);
   write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");
   write_file_atomic(posix_files(), dir_ + "/report.txt", text);

@@ -11,6 +11,7 @@
 #include "runtime/report/progress.h"
 #include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"
+#include "runtime/run_report.h"
 #include "runtime/train_state.h"
 #include "runtime/trainer.h"
 
@@ -35,6 +36,9 @@ class RunOutputs {
   void begin(const TrainState& state, int64_t total_steps);
   void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);
   void warn(const std::string& text);
+  /// Training waited `seconds` for a checkpoint; a save has ended that took `seconds`.
+  void save_stalled(double seconds) { saves_.stall_seconds += seconds; }
+  void save_ended(bool saved, double seconds);
   void evaluation(int64_t step, const std::string& split, const Json& result, const char* note);
   /// The evaluation before the first step, kept for the report: {split: evaluation}. It took `seconds` of this start.
   bool has_before() const { return !before_.is_null(); }
@@ -59,6 +63,7 @@ class RunOutputs {
   std::unique_ptr<RunLog> log_;
   double before_seconds_ = 0, first_step_ = 0;
   StepRecord sums_;  ///< seconds of all steps of this start
+  SaveTimes saves_;
 };
 
 }  // namespace fmtrain

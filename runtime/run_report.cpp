@@ -58,6 +58,8 @@ Json training_json(const ReportFacts& f) {
           {"tokens_per_s", static_cast<double>(f.state.tokens) / seconds}, {"first_step_s", f.first_step_s}, {"gflop_per_s", rate},
           {"mfu", nullptr}, {"product_gflop_per_s", f.product_rate},
           {"gemm_share", f.product_rate > 0 ? Json(rate / f.product_rate) : Json()}, {"seconds_by_phase", spent},
+          {"checkpoints", {{"saved", f.saves.saved}, {"failed", f.saves.failed}, {"stall_seconds", f.saves.stall_seconds},
+                           {"write_seconds", f.saves.write_seconds}}},
           {"data_wait_share", total > 0 ? spent.at("data").get<double>() / total : 0.0}};
 }
 

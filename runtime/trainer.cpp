@@ -13,12 +13,15 @@
 #include "runtime/evaluator.h"
 #include "runtime/metrics/metric.h"
 #include "runtime/model_dir.h"
+#include "runtime/replicas.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_outputs.h"
 #include "runtime/train_state.h"
 
 namespace fmtrain {
 namespace {
+
+constexpr int64_t kStepsBetweenComparisons = 1000;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -106,7 +109,12 @@ class Trainer {
     mark_ = now();
     while (!done()) {
       const StepResult result = one_step(loader);
-      if (result.stop && !done()) return save(), false;
+      follow_save(false);
+      if (!result.stop || done()) continue;
+      save();
+      follow_save(true);
+      if (failed_saves_ > 0) throw StorageError("asked to stop, but the state could not be saved: " + save_fault_);
+      return false;
     }
     return true;
   }
@@ -150,6 +158,7 @@ class Trainer {
     last_step_ = mark_ - start;
     state_.seconds += last_step_;
     outputs_.step(state_, step, result, lr, {mark_ - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
+    if (state_.step % kStepsBetweenComparisons == 0) compare_replicas();
     if (boundary()) mark_ = now();
     return result;
   }
@@ -194,19 +203,40 @@ class Trainer {
     comm_.barrier();
   }
 
+  /// Ends the save before, then saves: with checkpoint.async behind the next steps.
   void save() {
     enter("checkpoint");
+    follow_save(true);
     const double start = now();
     outputs_.sync();
-    Json small{{"engine", engine_->state().small}, {"trainer", state_.to_json()}};
-    std::string why;
-    if (checkpoints_.save(state_.step, engine_->state(), small, fingerprint(), state_.best_step, &why)) {
-      longest_save_ = std::max(longest_save_, now() - start);
-      failed_saves_ = 0;
-      return;
-    }
-    outputs_.warn(why);
-    if (++failed_saves_ >= 3) throw StorageError(why);
+    compare_replicas();
+    const StateDict state = engine_->state();
+    const Json small{{"engine", state.small}, {"trainer", state_.to_json()}};
+    if (config_.checkpoint.async) checkpoints_.begin_save(state_.step, state, small, fingerprint(), state_.best_step);
+    else save_ended(checkpoints_.save(state_.step, state, small, fingerprint(), state_.best_step, &save_fault_));
+    outputs_.save_stalled(now() - start);
+  }
+
+  /// Where every rank holds all parameters they must be the same: a rank whose memory went bad is named, and never saved.
+  void compare_replicas() {
+    if (config_.engine.zero == 0) check_replicas(inputs_.model->parameters(), comm_, options_.host);
+  }
+
+  /// What became of the save in flight, if that is known by now; `wait`: in any case.
+  void follow_save(bool wait) {
+    const double start = now();
+    const bool saving = checkpoints_.saving();
+    if (const auto saved = checkpoints_.advance_save(wait, &save_fault_)) save_ended(*saved);
+    if (saving) outputs_.save_stalled(now() - start);
+  }
+
+  void save_ended(bool saved) {
+    const double seconds = checkpoints_.save_seconds();
+    outputs_.save_ended(saved, seconds);
+    failed_saves_ = saved ? 0 : failed_saves_ + 1;
+    if (saved) longest_save_ = std::max(longest_save_, seconds);
+    else outputs_.warn(save_fault_);
+    if (failed_saves_ >= 3) throw StorageError(save_fault_);
   }
 
   /// The best model again, its evaluation, and the report.
@@ -216,7 +246,9 @@ class Trainer {
     inputs_.model->parameters_changed();
     const Json after = evaluate_splits();
     enter("report");
+    follow_save(true);
     outputs_.report(inputs_, state_, after);
+    if (failed_saves_ > 0) throw StorageError("the model and the report are complete, but the last checkpoint is not: " + save_fault_);
   }
 
   const Config& config_;
@@ -230,7 +262,8 @@ class Trainer {
   std::unique_ptr<Engine> engine_;
   CheckpointStore checkpoints_;
   TrainState state_;
-  int failed_saves_ = 0;
+  int failed_saves_ = 0;  ///< in a row
+  std::string save_fault_;
   double last_step_ = 0, longest_save_ = 0;  ///< seconds
   double mark_ = 0;  ///< when the last step ended: a step's time is that to its own end, so logging counts
 };

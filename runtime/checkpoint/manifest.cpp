@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <random>
 #include <stdexcept>
 
 #include "runtime/errors.h"
@@ -142,6 +143,12 @@ std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir) {
     if (is_step_name(name)) steps.push_back(std::stoll(name.substr(5)));
   std::sort(steps.rbegin(), steps.rend());
   return steps;
+}
+
+std::string bad_name(const std::string& dir, int64_t step) {
+  char nonce[16];
+  std::snprintf(nonce, sizeof nonce, "%08x", std::random_device{}());
+  return dir + "/.bad-step-" + std::to_string(step) + "-" + nonce;
 }
 
 int delete_checkpoint(FileOps& files, const std::string& dir, int64_t step) {

@@ -40,6 +40,9 @@ void verify_checkpoint(FileOps& files, const std::string& checkpoint);
 /// "step-N" with N as checkpoints are numbered.
 bool is_step_name(const std::string& name);
 
+/// Where a damaged step-N of RUN/checkpoints is moved: a new name each time.
+std::string bad_name(const std::string& dir, int64_t step);
+
 /// Steps in RUN/checkpoints, newest first; valid or not. Throws StorageError when the directory cannot be read.
 std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir);
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 #include "runtime/checkpoint/manifest.h"
@@ -50,7 +51,8 @@ class BlockWriter {
     const at::NoGradGuard no_grad;
     for (int64_t at = 0, n; at < values.numel(); at += n) {
       n = std::min(values.numel() - at, (room_ - used_) / 4);
-      at::from_blob(block_.get() + used_, {n}, at::kFloat).copy_(values.narrow(0, at, n));
+      if (values.is_cpu()) std::memcpy(block_.get() + used_, values.const_data_ptr<float>() + at, static_cast<size_t>(n) * sizeof(float));
+      else at::from_blob(block_.get() + used_, {n}, at::kFloat).copy_(values.narrow(0, at, n));
       advance(n * 4);
     }
   }

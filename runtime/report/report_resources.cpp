@@ -51,6 +51,11 @@ std::string speed_table(const Json& training) {
   add(table, "Share of that rate (gemm share)", value("gemm_share"), percent_text(value("gemm_share")) + " %");
   add(table, "Share of peak (MFU)", value("mfu"), percent_text(value("mfu")) + " %");
   add(table, "Waiting for data", value("data_wait_share"), percent_text(value("data_wait_share")) + " %");
+  const auto saves = [&](const char* name) { return number(field(training, {"checkpoints", name})); };
+  add(table, "Checkpoints saved", saves("saved"), whole_text(saves("saved")));
+  add(table, "Checkpoints not saved", saves("failed"), whole_text(saves("failed")));
+  add(table, "Writing checkpoints", saves("write_seconds"), duration_text(saves("write_seconds")));
+  add(table, "Training waited for them", saves("stall_seconds"), duration_text(saves("stall_seconds")));
   add(table, "Start to first step", value("first_step_s"), duration_text(value("first_step_s")));
   add(table, "Training", value("seconds"), duration_text(value("seconds")));
   return table.html();

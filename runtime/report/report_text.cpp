@@ -101,6 +101,8 @@ std::string part(fmt::format_string<double> pattern, const std::optional<double>
 std::string training_lines(const Json& training) {
   const auto value = [&](const char* name) { return number(field(training, {name})); };
   const auto phase = [&](const char* name) { return number(field(training, {"seconds_by_phase", name})); };
+  const auto saves = [&](const char* name) { return number(field(training, {"checkpoints", name})); };
+  const bool failed = saves("failed").value_or(0) > 0;
   return line("training", {part("{:.0f} steps", value("steps")), part("{:.1f} s", value("seconds")),
                            part("first step after {:.1f} s", value("first_step_s"))}) +
          line("speed", {part("{:.1f} samples/s", value("samples_per_s")), part("{:.0f} tokens/s", value("tokens_per_s")),
@@ -110,7 +112,9 @@ std::string training_lines(const Json& training) {
                    part("mfu {:.1f} %", value("mfu"), 100)}) +
          line("time", {part("compute {:.1f} s", phase("compute")), part("communication {:.1f} s", phase("communication")),
                        part("data wait {:.1f} s", phase("data")), part("optimizer {:.1f} s", phase("optimizer")),
-                       part("other {:.1f} s", phase("other"))});
+                       part("other {:.1f} s", phase("other"))}) +
+         line("checkpoints", {part("{:.0f} saved", saves("saved")), failed ? part("{:.0f} failed", saves("failed")) : "",
+                              part("written in {:.1f} s", saves("write_seconds")), part("training waited {:.2f} s", saves("stall_seconds"))});
 }
 
 std::string memory_line(const Json& memory) {

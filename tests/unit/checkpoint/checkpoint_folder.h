@@ -51,17 +51,6 @@ struct Flat {
 
 class Checkpoints : public TemporaryFolder {
  protected:
-  // Not std::filesystem::remove_all: LibTorch brings a copy of that symbol which crashes (runtime/file_ops.h).
-  void SetUp() override {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = std::string(test->test_suite_name()) + "_" + test->name();
-    std::replace(name.begin(), name.end(), '/', '_');
-    folder_ = fs::path(testing::TempDir()) / name;
-    TearDown();
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(posix_files(), folder_.string()); }
-
   std::string dir() const { return path("checkpoints"); }
 
   void save(int ranks, const std::vector<int64_t>& steps, int64_t keep = 100, int64_t best = -1) const {

@@ -17,14 +17,6 @@ namespace {
 
 class Restarts : public TemporaryFolder {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              (std::string("Restarts_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    remove_tree(posix_files(), folder_.string());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(posix_files(), folder_.string()); }
-
   /// The exit code that `ranks` ranks would end with, 0: they may start.
   int start(int64_t step, bool resume = true, int ranks = 2, FileOps& files = posix_files()) {
     std::atomic<int> code{0}, thrown{0};

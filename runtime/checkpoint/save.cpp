@@ -1,0 +1,199 @@
+#include "runtime/checkpoint/save.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+
+#include "runtime/checkpoint/manifest.h"
+#include "runtime/checkpoint/shard.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr double kSpaceFactor = 1.1;  ///< of the bytes of a checkpoint, which must be free
+
+std::string hash_text(int64_t high, int64_t low) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(high), static_cast<unsigned long long>(low));
+  return text;
+}
+
+/// What a call on this rank's files came to, as errno: an exception here must not keep this rank from the next exchange.
+int guarded(const std::function<int()>& call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  } catch (const std::exception&) {
+    return EIO;
+  }
+}
+
+}  // namespace
+
+int64_t largest(Communicator& comm, int64_t value) {
+  auto shared = at::full({1}, value, at::kLong);
+  comm.all_reduce(shared, ReduceOp::kMax).wait();
+  return shared.item<int64_t>();
+}
+
+CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request) : place_(place), request_(std::move(request)) {
+  if (largest(place.comm, main() && keeps_valid() ? 1 : 0) == 1) outcome_ = Outcome::kSaved;
+  else if (!has_space()) outcome_ = Outcome::kFailed;
+  else if (agreed(main() ? guarded([&] { return make_temporary(); }) : 0, "write")) start(&CheckpointSave::write);
+}
+
+/// The parts in their order, and what each is called when it fails.
+CheckpointSave::Outcome CheckpointSave::advance(bool wait) {
+  while (outcome_ == Outcome::kInFlight) {
+    const bool ended = running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    if (!wait && largest(place_.comm, ended ? 0 : 1) == 1) break;
+    part_ended(running_.get());
+  }
+  return outcome_;
+}
+
+void CheckpointSave::start(Part part) {
+  running_ = std::async(std::launch::async, [this, part] {
+    const auto start = std::chrono::steady_clock::now();
+    const int error = guarded([&] { return (this->*part)(); });
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return error;
+  });
+}
+
+void CheckpointSave::part_ended(int error) {
+  switch (part_++) {
+    case 0:
+      if (!agreed(error, "write")) return;
+      gather_manifest();
+      return start(&CheckpointSave::commit);
+    case 1:
+      if (agreed(error, "write")) start(&CheckpointSave::read_back);
+      return;
+    case 2:
+      if (agreed(error, "read back")) start(&CheckpointSave::tidy);
+      return;
+    default: outcome_ = Outcome::kSaved;
+  }
+}
+
+/// Collective. False, with why() and nothing left in the way, when it failed on some rank.
+bool CheckpointSave::agreed(int error, const char* action) {
+  const auto worst = static_cast<int>(largest(place_.comm, error));
+  if (worst == 0) return true;
+  if (main()) remove_tree(place_.files, temporary());
+  why_ = place_.dir + ": cannot " + action + " the checkpoint of step " + std::to_string(request_.step) + ": " + std::strerror(worst);
+  outcome_ = Outcome::kFailed;
+  return false;
+}
+
+/// True when step-N is there already and this run could continue from it. Never removed then: between a removal and the rename
+/// of its successor there would be none.
+bool CheckpointSave::keeps_valid() {
+  try {
+    const Json manifest = read_manifest(place_.files, path());
+    if (manifest.at("step") != request_.step || manifest.at("fixed") != request_.fixed) return false;
+    verify_checkpoint(place_.files, path());
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+/// Collective. Room for the shards of all ranks and a tenth more, asked before anything is touched.
+bool CheckpointSave::has_space() {
+  auto sum = at::full({1}, shard_bytes(request_.state), at::kLong);
+  place_.comm.all_reduce(sum, ReduceOp::kSum).wait();
+  const auto needed = static_cast<int64_t>(std::ceil(static_cast<double>(sum.item<int64_t>()) * kSpaceFactor));
+  int64_t free = 0;
+  const int error = main() ? guarded([&] { return place_.files.space(place_.dir, &free); }) : 0;
+  auto known = at::tensor({int64_t{error}, error ? 0 : free});
+  place_.comm.all_reduce(known, ReduceOp::kMax).wait();
+  const auto worst = static_cast<int>(known[0].item<int64_t>());
+  free = known[1].item<int64_t>();
+  if (worst == 0 && free >= needed) return true;
+  why_ = place_.dir + ": no checkpoint of step " + std::to_string(request_.step) + ": " +
+         (worst ? std::string("cannot tell how much space is free: ") + std::strerror(worst)
+                : "it needs " + std::to_string(needed) + " bytes, " + std::to_string(free) + " are free");
+  return false;
+}
+
+int CheckpointSave::make_temporary() {
+  remove_tree(place_.files, temporary());
+  return place_.files.make_dir(temporary());
+}
+
+int CheckpointSave::write() {
+  return write_shard(place_.files, temporary() + "/" + shard_name(place_.comm.rank(), place_.comm.size()), request_.state, facts_);
+}
+
+/// Collective. With the list of files from every rank's facts.
+void CheckpointSave::gather_manifest() {
+  const int ranks = place_.comm.size();
+  const int64_t longest = largest(place_.comm, static_cast<int64_t>(facts_.size()));
+  auto table = at::zeros({ranks, longest}, at::kLong);
+  std::copy(facts_.begin(), facts_.end(), table[place_.comm.rank()].data_ptr<int64_t>());
+  place_.comm.all_reduce(table.view({-1}), ReduceOp::kSum).wait();
+  Json list = Json::array();
+  for (int r = 0; r < ranks; ++r) {
+    const auto* row = table[r].data_ptr<int64_t>();
+    Json file{{"name", shard_name(r, ranks)}, {"bytes", row[0]}, {"blocks", Json::array()}};
+    for (int64_t b = 0; b * kCheckpointBlock < row[0]; ++b) file["blocks"].push_back(hash_text(row[1 + 2 * b], row[2 + 2 * b]));
+    list.push_back(file);
+  }
+  manifest_ = {{"format", kCheckpointFormat}, {"step", request_.step}, {"ranks", ranks}, {"fixed", request_.fixed}, {"state", request_.small},
+               {"files", list}};
+}
+
+/// The temporary directory becomes step-N. A step-N that could not be kept is set aside only now, and put back on failure.
+int CheckpointSave::commit() {
+  if (!main()) return 0;
+  FileOps& files = place_.files;
+  const std::string aside = bad_name(place_.dir, request_.step);
+  if (const int error = replace_file(files, temporary() + "/manifest.json", manifest_text(manifest_))) return error;
+  const int moved = files.rename(path(), aside);
+  if (moved != 0 && moved != ENOENT) return moved;
+  if (const int error = files.rename(temporary(), path())) {
+    if (moved == 0) files.rename(aside, path());
+    return error;
+  }
+  return files.sync_dir(place_.dir);
+}
+
+/// Reads what was written, each rank another rank's file: of a machine other than its own where the ranks of a machine follow
+/// each other, so that the answer does not come from the memory of the machine that wrote.
+int CheckpointSave::read_back() {
+  const int ranks = place_.comm.size(), other = (place_.comm.rank() + ranks / 2) % ranks;
+  try {
+    if (main()) read_manifest(place_.files, path());
+    verify_file(place_.files, path(), manifest_.at("files").at(static_cast<size_t>(other)));
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fmtrain: warning: %s\n", error.what());
+    return EIO;
+  }
+}
+
+/// The checkpoint is there, and was read back, whatever happens here: `latest` is a hint for people, and what is not deleted now
+/// is deleted later.
+int CheckpointSave::tidy() {
+  if (!main()) return 0;
+  const std::string hint = place_.dir + "/latest";
+  if (const int error = guarded([&] { return replace_file(place_.files, hint, "step-" + std::to_string(request_.step) + "\n"); }))
+    std::fprintf(stderr, "fmtrain: warning: %s: cannot write: %s\n", hint.c_str(), std::strerror(error));
+  guarded([&] {
+    const auto all = checkpoint_steps(place_.files, place_.dir);
+    for (size_t i = static_cast<size_t>(place_.keep); i < all.size(); ++i)
+      if (all[i] != request_.best_step && all[i] != request_.step) delete_checkpoint(place_.files, place_.dir, all[i]);
+    return 0;
+  });
+  return 0;
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,77 @@
+// One save of a checkpoint, by the protocol of docs/checkpoint-format.md. What waits for storage runs in a thread that makes no
+// call to a communicator; what the ranks have to agree on happens in advance(), between two steps of training.
+#pragma once
+#include <future>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "runtime/checkpoint/state_dict.h"
+#include "runtime/file_ops.h"
+
+namespace fmtrain {
+
+/// Where a save goes, and what stays there.
+struct SavePlace {
+  std::string dir;  ///< RUN/checkpoints
+  FileOps& files;
+  Communicator& comm;
+  int64_t keep = 3;  ///< newest checkpoints that are kept
+};
+
+struct SaveRequest {
+  int64_t step = 0;
+  StateDict state;         ///< of this rank; its memory must not change until the save has ended
+  Json small, fixed;       ///< rank 0's count
+  int64_t best_step = -1;  ///< kept too
+};
+
+/// Collective. The largest of the ranks' values.
+int64_t largest(Communicator& comm, int64_t value);
+
+class CheckpointSave {
+ public:
+  enum class Outcome { kInFlight, kSaved, kFailed };
+
+  /// Collective. Nothing is touched unless 1.1 times the bytes are free; an intact step-N of the same run ends the save at once.
+  CheckpointSave(const SavePlace& place, SaveRequest request);
+  /// Waits for this rank's thread.
+  ~CheckpointSave() = default;
+  /// Collective. Parts follow each other once all ranks have ended the last one: write the shard, write the manifest and rename,
+  /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's.
+  Outcome advance(bool wait);
+  /// After kFailed: what, where, and why.
+  const std::string& why() const { return why_; }
+  /// That this rank worked on it, in the thread.
+  double seconds() const { return seconds_; }
+
+ private:
+  using Part = int (CheckpointSave::*)();
+
+  bool main() const { return place_.comm.rank() == 0; }
+  std::string path() const { return place_.dir + "/step-" + std::to_string(request_.step); }
+  std::string temporary() const { return place_.dir + "/.tmp-" + std::to_string(request_.step); }
+  bool keeps_valid();
+  bool has_space();
+  bool agreed(int error, const char* action);
+  void start(Part part);
+  void part_ended(int error);
+  void gather_manifest();
+  int make_temporary();
+  int write();
+  int commit();
+  int read_back();
+  int tidy();
+
+  const SavePlace& place_;
+  SaveRequest request_;
+  Outcome outcome_ = Outcome::kInFlight;
+  std::string why_;
+  std::vector<int64_t> facts_;  ///< of this rank's file (shard.h)
+  Json manifest_;
+  size_t part_ = 0;
+  double seconds_ = 0;        ///< written by the thread, read after it
+  std::future<int> running_;  ///< last: its end is waited for before anything above goes
+};
+
+}  // namespace fmtrain

@@ -1,0 +1,132 @@
+// Saves behind the caller's next steps: they hold the state of their own step, surface their failures, and do not pile up.
+#include <condition_variable>
+#include <mutex>
+
+#include "runtime/checkpoint/snapshot.h"
+#include "tests/unit/checkpoint/checkpoint_folder.h"
+#include "tests/unit/checkpoint/forwarding_files.h"
+
+namespace fmtrain {
+namespace {
+
+/// Holds every write of a shard until it is opened.
+class Gate final : public ForwardingFiles {
+ public:
+  int write(int fd, const void* data, size_t bytes) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return open_; });
+    return ForwardingFiles::write(fd, data, bytes);
+  }
+  void open_gate() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+};
+
+class FullDisk final : public ForwardingFiles {
+ public:
+  int write(int, const void*, size_t) override { return ENOSPC; }
+};
+
+class AsyncSave : public Checkpoints {
+ protected:
+  /// Begins a save of `step` on 2 ranks, changes the live state while nothing is written yet, and lets the save end. With
+  /// `by_reference` the live state itself is saved.
+  void save_and_change(int64_t step, bool by_reference) const {
+    Gate files;
+    run_ranks(2, [&](Communicator& comm) {
+      CheckpointStore store(dir(), files, comm, 3);
+      const SavePlace place{dir(), files, comm, 3};
+      Flat flat(static_cast<double>(step));
+      std::unique_ptr<CheckpointSave> raw;
+      if (by_reference) raw = std::make_unique<CheckpointSave>(place, SaveRequest{step, flat.share(comm), kSmall, kFixed, -1});
+      else store.begin_save(step, flat.share(comm), kSmall, kFixed, -1);
+      flat.values.add_(1);
+      comm.barrier();
+      files.open_gate();
+      if (by_reference) EXPECT_EQ(raw->advance(true), CheckpointSave::Outcome::kSaved);
+      else EXPECT_EQ(store.advance_save(true, nullptr), true);
+      EXPECT_FALSE(store.saving());
+    });
+  }
+  double first_value() const {
+    std::atomic<double> value{0};
+    run_ranks(1, [&](Communicator& comm) {
+      Flat flat;
+      EXPECT_TRUE(CheckpointStore(dir(), posix_files(), comm, 3).load_newest(flat.whole(), kFixed));
+      value = flat.values[0].item<double>();
+    });
+    return value;
+  }
+};
+
+TEST_F(AsyncSave, HoldsTheStateOfItsStep) {
+  for (int64_t step = 1; step <= 100; ++step) {
+    save_and_change(step, false);
+    ASSERT_EQ(load(1), step);
+  }
+}
+
+TEST_F(AsyncSave, ASnapshotByReferenceIsFound) {
+  save_and_change(3, true);
+  EXPECT_NE(first_value(), Flat(3).values[0].item<double>());
+}
+
+TEST_F(AsyncSave, GoesOnBehindTheNextSteps) {
+  Gate files;
+  run_ranks(3, [&](Communicator& comm) {
+    CheckpointStore store(dir(), files, comm, 3);
+    Flat flat(5);
+    store.begin_save(5, flat.share(comm), kSmall, kFixed, -1);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(store.advance_save(false, nullptr), std::nullopt);
+    EXPECT_TRUE(store.saving());
+    EXPECT_ANY_THROW(store.begin_save(6, flat.share(comm), kSmall, kFixed, -1));  // one in flight
+    comm.barrier();
+    EXPECT_EQ(store.steps(), std::vector<int64_t>{});  // not there before it is whole
+    comm.barrier();
+    files.open_gate();
+    std::optional<bool> saved;
+    while (!saved) saved = store.advance_save(false, nullptr);
+    EXPECT_TRUE(*saved);
+    EXPECT_EQ(store.advance_save(true, nullptr), std::nullopt);  // told once
+  });
+  EXPECT_EQ(load(2), 5);
+}
+
+TEST_F(AsyncSave, FailureOfOneRankIsEveryRanksAndLeavesTheOlderCheckpoint) {
+  save(2, {1});
+  FullDisk full;
+  run_ranks(2, [&](Communicator& comm) {
+    CheckpointStore store(dir(), comm.rank() == 1 ? static_cast<FileOps&>(full) : posix_files(), comm, 3);
+    Flat flat(2);
+    store.begin_save(2, flat.share(comm), kSmall, kFixed, -1);
+    std::string why;
+    EXPECT_EQ(store.advance_save(true, &why), false);
+    EXPECT_THAT(why, HasSubstr("cannot write the checkpoint of step 2: No space left"));
+  });
+  EXPECT_EQ(load(2), 1);
+  EXPECT_EQ(count(".tmp-"), 0u);
+}
+
+/// The copy is allocated once and holds the state, no more.
+TEST(Snapshot, ReusesItsBuffer) {
+  at::Tensor buffer;
+  Flat flat(1);
+  const auto first = snapshot(flat.whole(), buffer);
+  const void* memory = buffer.data_ptr();
+  EXPECT_EQ(buffer.numel(), 2 * kAll);
+  flat.values.add_(1);
+  EXPECT_TRUE(at::equal(first.pieces[0].data, Flat(1).values.slice(0, 0, 35)));
+  snapshot(flat.whole(), buffer);
+  EXPECT_EQ(buffer.data_ptr(), memory);
+  EXPECT_TRUE(at::equal(first.pieces[0].data, flat.values.slice(0, 0, 35)));
+}
+
+}  // namespace
+}  // namespace fmtrain
