@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""How long training waits for a checkpoint, and how long until it is on disk: this program and PyTorch's ways, interleaved.
+
+    bench/saves.py --dir DIR --out bench/results/saves [--rounds 5] [--python PYTHON_WITH_TORCH]
+
+State: parameters and both AdamW moments of a BERT-base-sized model (1.31 GB), one process. Arms: fmtrain (saving behind the next
+steps), torch.save, torch.distributed.checkpoint save and async_save, and the bytes alone written with O_DIRECT, the disk's own rate.
+torch.save and dcp do not fsync; their files are fsynced before the next arm, and that time counts as persist, as it does here.
+Writes OUT.json (all rounds) and OUT.md (medians, and medians of paired ratios).
+"""
+import argparse
+import json
+import mmap
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ARMS = ["fmtrain", "torch.save", "dcp.save", "dcp.async_save", "raw O_DIRECT"]
+
+
+def sync_tree(path):
+    for folder, _, names in os.walk(path):
+        for name in [os.path.join(folder, n) for n in names] + [folder]:
+            fd = os.open(name, os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+
+
+def peer(work):
+    """A process with the same state; a line in (the arm) gives a line out."""
+    import torch
+    import torch.distributed as dist
+    import torch.distributed.checkpoint as dcp
+    torch.set_num_threads(2)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29517", RANK="0", WORLD_SIZE="1")
+    dist.init_process_group("gloo")
+    state = {name: torch.randn(shape) for name, shape in json.loads(sys.stdin.readline())}
+    print(json.dumps({"torch": torch.__version__}), flush=True)
+    for line in sys.stdin:
+        arm, path = line.strip(), os.path.join(work, "peer")
+        shutil.rmtree(path, ignore_errors=True)
+        os.mkdir(path)
+        start = time.perf_counter()
+        if arm == "torch.save":
+            torch.save(state, path + "/state.pt")
+        elif arm == "dcp.save":
+            dcp.save(state, checkpoint_id=path)
+        else:
+            pending = dcp.async_save(state, checkpoint_id=path)
+        stall = time.perf_counter() - start
+        if arm == "dcp.async_save":
+            pending.result()
+        sync_tree(path)
+        print(json.dumps({"stall_s": stall, "persist_s": time.perf_counter() - start}), flush=True)
+
+
+def raw(work, size):
+    block = mmap.mmap(-1, 16 << 20)
+    block.write(os.urandom(16 << 20))
+    path = os.path.join(work, "raw")
+    start = time.perf_counter()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o600)
+    for _ in range(size // len(block)):
+        os.write(fd, block)
+    os.fsync(fd)
+    os.close(fd)
+    seconds = (time.perf_counter() - start) * size / (size // len(block) * len(block))
+    os.unlink(path)
+    return {"stall_s": seconds, "persist_s": seconds}
+
+
+def ask(process, line):
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
+def table(rounds, facts):
+    def median(arm, key, other=None):
+        return statistics.median(r[arm][key] / (r[other][key] if other else 1) for r in rounds)
+    lines = [f"{facts['bytes'] / 1e9:.2f} GB, {len(rounds)} rounds, {facts['machine']}, torch {facts['torch']}", "",
+             "| arm | training waits, s | of fmtrain's wait | on disk after, s | of the raw rate |", "|---|---|---|---|---|"]
+    for arm in ARMS:
+        lines.append(f"| {arm} | {median(arm, 'stall_s'):.3f} | {median(arm, 'stall_s', 'fmtrain'):.1f}x | {median(arm, 'persist_s'):.2f} | "
+                     f"{100 * statistics.median(r['raw O_DIRECT']['persist_s'] / r[arm]['persist_s'] for r in rounds):.0f} % |")
+    lines += ["", f"fmtrain also reads the checkpoint back before it counts: {median('fmtrain', 'verified_s'):.2f} s after the start."]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--dir", required=True, help="on the disk that is measured")
+    p.add_argument("--out")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--python", default=sys.executable)
+    p.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
+    o = p.parse_args()
+    if o.peer:
+        return peer(o.dir)
+    os.makedirs(o.dir, exist_ok=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    ours = subprocess.Popen([ROOT + "/build/bench/save_bench", o.dir + "/checkpoints"], **pipes)
+    theirs = subprocess.Popen([o.python, os.path.abspath(__file__), "--peer", "--dir", o.dir], **pipes)
+    versions = ask(theirs, ours.stdout.readline().strip())
+    rounds = []
+    for number in range(o.rounds + 1):
+        found = {"fmtrain": ask(ours, "save")}
+        size = found["fmtrain"]["bytes"]
+        for arm in ARMS[1:-1]:
+            found[arm] = ask(theirs, arm)
+        found["raw O_DIRECT"] = raw(o.dir, size)
+        print(json.dumps(found), flush=True)
+        if number:  # the first one makes buffers
+            rounds.append(found)
+    facts = {"bytes": size, "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}", **versions}
+    for process in (ours, theirs):
+        process.stdin.close()
+        process.wait()
+    with open(o.out + ".json", "w") as f:
+        json.dump({**facts, "rounds": rounds}, f, indent=1)
+    with open(o.out + ".md", "w") as f:
+        f.write(table(rounds, facts))
+    print(table(rounds, facts))
+
+
+if __name__ == "__main__":
+    main()
