@@ -65,6 +65,7 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     std::error_code error;
     fs::create_directories(dir_, error);
     if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
+    posix_files().sync_dir(fs::absolute(dir_).parent_path().string());  // its name lasts as what is in it does; no rule where that fails
     clear_exit(dir_);
     clear_failure(dir_);
     if (!options.resume) remove_old_run(dir_);

@@ -74,6 +74,7 @@ class Trainer {
     if (!loaded) return;
     engine_->load_state(loaded->at("engine"));
     state_ = TrainState::from_json(loaded->at("trainer"));
+    checkpoints_.prune(state_.best_step);
   }
 
   /// What must be equal for a checkpoint to be continued by this run.

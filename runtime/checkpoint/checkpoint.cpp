@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "runtime/checkpoint/reader.h"
 #include "runtime/checkpoint/snapshot.h"
@@ -53,6 +54,7 @@ CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& 
   if (comm.rank() == 0) {
     std::vector<std::string> names;
     error = files.make_dir(place_.dir);
+    if (!error) error = files.sync_dir(std::filesystem::path(place_.dir).parent_path().string());  // its name too must last
     if (error == EEXIST) error = 0;
     if (!error) error = files.list(place_.dir, &names);
     for (const auto& name : names)
@@ -155,6 +157,10 @@ std::optional<Json> CheckpointStore::load_newest(const StateDict& targets, const
   }
   if (!all.empty()) throw CheckpointError(place_.dir + ": none of " + std::to_string(all.size()) + " checkpoints is valid");
   return std::nullopt;
+}
+
+void CheckpointStore::prune(int64_t best_step) {
+  if (place_.comm.rank() == 0) delete_surplus(place_, {best_step});
 }
 
 void CheckpointStore::set_aside(const std::vector<int64_t>& damaged) {

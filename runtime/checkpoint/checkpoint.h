@@ -38,6 +38,9 @@ class CheckpointStore {
   /// loaded they are renamed to .bad-...; CheckpointError when none of several is valid, and then nothing is renamed.
   /// ConfigError with the differences when `fixed` differs. All ranks return or throw alike.
   std::optional<Json> load_newest(const StateDict& targets, const Json& fixed);
+  /// Deletes what a save deletes at its end: a start that was killed before that leaves one too many. To be called when the newest
+  /// checkpoint has been loaded, and so verified.
+  void prune(int64_t best_step);
   /// Steps on disk, newest first.
   std::vector<int64_t> steps() const { return checkpoint_steps(place_.files, place_.dir); }
 

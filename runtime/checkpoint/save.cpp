@@ -42,6 +42,15 @@ int64_t largest(Communicator& comm, int64_t value) {
   return shared.item<int64_t>();
 }
 
+void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared) {
+  guarded([&] {
+    const auto all = checkpoint_steps(place.files, place.dir);
+    for (size_t i = static_cast<size_t>(place.keep); i < all.size(); ++i)
+      if (std::find(spared.begin(), spared.end(), all[i]) == spared.end()) delete_checkpoint(place.files, place.dir, all[i]);
+    return 0;
+  });
+}
+
 CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request) : place_(place), request_(std::move(request)) {
   if (largest(place.comm, main() && keeps_valid() ? 1 : 0) == 1) outcome_ = Outcome::kSaved;
   else if (!has_space()) outcome_ = Outcome::kFailed;
@@ -100,7 +109,7 @@ bool CheckpointSave::keeps_valid() {
     const Json manifest = read_manifest(place_.files, path());
     if (manifest.at("step") != request_.step || manifest.at("fixed") != request_.fixed) return false;
     verify_checkpoint(place_.files, path());
-    return true;
+    return place_.files.sync_dir(place_.dir) == 0;  // the save that made it may have ended before this
   } catch (const std::exception&) {
     return false;
   }
@@ -187,12 +196,7 @@ int CheckpointSave::tidy() {
   const std::string hint = place_.dir + "/latest";
   if (const int error = guarded([&] { return replace_file(place_.files, hint, "step-" + std::to_string(request_.step) + "\n"); }))
     std::fprintf(stderr, "fmtrain: warning: %s: cannot write: %s\n", hint.c_str(), std::strerror(error));
-  guarded([&] {
-    const auto all = checkpoint_steps(place_.files, place_.dir);
-    for (size_t i = static_cast<size_t>(place_.keep); i < all.size(); ++i)
-      if (all[i] != request_.best_step && all[i] != request_.step) delete_checkpoint(place_.files, place_.dir, all[i]);
-    return 0;
-  });
+  delete_surplus(place_, {request_.best_step, request_.step});
   return 0;
 }
 

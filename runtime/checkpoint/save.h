@@ -29,6 +29,10 @@ struct SaveRequest {
 /// Collective. The largest of the ranks' values.
 int64_t largest(Communicator& comm, int64_t value);
 
+/// Deletes checkpoints that are neither among the newest `keep` nor of the steps `spared`; what cannot be deleted stays until next
+/// time.
+void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared);
+
 class CheckpointSave {
  public:
   enum class Outcome { kInFlight, kSaved, kFailed };

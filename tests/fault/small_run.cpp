@@ -54,6 +54,7 @@ std::vector<Saved> save_all(FileOps& files, const std::string& dir, const Plan& 
   std::vector<Saved> saved;
   run_ranks(kRanks, [&](Communicator& comm) {
     CheckpointStore store(dir, files, comm, plan.keep);
+    if (plan.resume && store.load_newest(state_of(0, plan.elements, 0, 1), kFixedPart)) store.prune(-1);
     for (const auto step : plan.steps) {
       const auto state = state_of(step, plan.elements, comm.rank(), kRanks);
       const bool ok = store.save(step, state, small_of(step), kFixedPart, -1, nullptr);

@@ -35,6 +35,7 @@ struct Plan {
   std::vector<int64_t> steps;
   int64_t keep = 1;
   int64_t elements = 1024;
+  bool resume = false;  ///< goes on from the newest checkpoint first
 };
 std::vector<Saved> save_all(FileOps& files, const std::string& dir, const Plan& plan, const PowerLoss* disk = nullptr);
 

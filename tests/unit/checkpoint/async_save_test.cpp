@@ -9,13 +9,13 @@
 namespace fmtrain {
 namespace {
 
-/// Holds every write of a shard until it is opened.
+/// Holds every save before it reads anything of the state, until it is opened.
 class Gate final : public ForwardingFiles {
  public:
-  int write(int fd, const void* data, size_t bytes) override {
+  int create_exclusive(const std::string& path, int* fd) override {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return open_; });
-    return ForwardingFiles::write(fd, data, bytes);
+    return ForwardingFiles::create_exclusive(path, fd);
   }
   void open_gate() {
     const std::lock_guard lock(mutex_);
