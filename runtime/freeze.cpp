@@ -2,22 +2,17 @@
 #include <ATen/ATen.h>
 
 #include "runtime/errors.h"
+#include "runtime/parameter_place.h"
 #include "runtime/run_inputs.h"
 
 namespace fmtrain {
 namespace {
 
-bool starts_with(const std::string& s, const std::string& prefix) { return s.compare(0, prefix.size(), prefix) == 0; }
-
-bool in_first_layers(const std::string& name, int64_t layers) {
-  const std::string prefix = "bert.encoder.layer.";
-  return starts_with(name, prefix) && std::stoll(name.substr(prefix.size())) < layers;
-}
-
 bool frozen(const FinetuneSection& finetune, const std::string& name) {
-  if (finetune.freeze_backbone && starts_with(name, "bert.")) return true;
-  if (finetune.freeze_embeddings && starts_with(name, "bert.embeddings.")) return true;
-  if (in_first_layers(name, finetune.freeze_layers)) return true;
+  const auto place = place_of(name);
+  if (finetune.freeze_backbone && place.backbone()) return true;
+  if (finetune.freeze_embeddings && place.part == ParameterPlace::kEmbeddings) return true;
+  if (place.part == ParameterPlace::kLayer && place.layer < finetune.freeze_layers) return true;
   for (const auto& pattern : finetune.patterns)
     if (fnmatch(pattern.c_str(), name.c_str(), 0) == 0) return true;
   return false;
