@@ -9,7 +9,7 @@
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/plan.h"
-#include "runtime/engine/flat_params.h"
+#include "runtime/engine/optimizer.h"
 #include "runtime/engine/schedule.h"
 #include "runtime/errors.h"
 #include "runtime/run_inputs.h"
@@ -67,7 +67,7 @@ int64_t product_weights(TaskModel& model) {
 struct MemoryShape {
   int64_t trained, frozen;  ///< elements
   int64_t leaves;           ///< of a rank, in one step
-  int64_t moments;          ///< optimizer state a parameter
+  int64_t states;           ///< of the optimizer, for every parameter
   int64_t bf16_copy, activations;  ///< bytes
   bool exact;
   int ranks;                ///< all of one machine
@@ -82,7 +82,7 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
   m["bf16_copy"] = s.bf16_copy;
   m["gradients"] = 4 * ((streams ? std::min(s.trained, ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
-  m["optimizer"] = 4 * s.moments * (stage == 0 ? s.trained : share);
+  m["optimizer"] = 4 * s.states * (stage == 0 ? s.trained : share);
   m["activations"] = s.activations;
   int64_t total = 0;
   for (const auto& [name, bytes] : m.items()) total += bytes.get<int64_t>();
@@ -90,11 +90,13 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   return m;
 }
 
+int64_t states_of(const Config& config) { return std::ssize(optimizer_states(config.optimizer, config.finetune.l2_start)); }
+
 MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const StepPlan& plan, int64_t trained, int64_t frozen, int ranks) {
   double mean = 0;
   for (const auto length : inputs.train->lengths()) mean += length;
   const double activations = activation_bytes(inputs.model->config(), largest_leaf(plan, *inputs.train), mean / static_cast<double>(inputs.train->size()));
-  return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, config.optimizer.name == OptimizerName::kAdamW ? 2 : 1,
+  return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, states_of(config),
           config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0, std::llround(activations), config.numerics.exact, ranks};
 }
 
@@ -144,8 +146,8 @@ Json dry_run(const Config& config, int ranks) {
   const MemoryShape shape = memory_shape(config, inputs, plan, trained, groups[2].elements, ranks);
   facts["memory"] = memory_facts(shape, config.engine.zero);
   for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(memory_facts(shape, stage)["total"]);
-  const int64_t moments = config.optimizer.name == OptimizerName::kAdamW ? 2 : 1;
-  facts["checkpoint"] = {{"bytes", 4 * trained * (1 + moments)}, {"bytes_per_rank", 4 * trained * (1 + moments) / ranks}};
+  const int64_t bytes = 4 * trained * (1 + states_of(config));
+  facts["checkpoint"] = {{"bytes", bytes}, {"bytes_per_rank", bytes / ranks}};
   facts["resume"] = {{"step", newest_checkpoint(config.run.dir)}, {"dir", config.run.dir}};
   return facts;
 }

@@ -52,9 +52,10 @@ class Trainer {
   std::unique_ptr<Engine> make_engine() {
     const int64_t stage = config_.engine.zero;
     const bool exact = config_.numerics.exact;
-    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact);
+    const double l2_start = config_.finetune.l2_start;
+    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start);
     if (stage == 3 && options_.device != "cpu") throw ConfigError("engine.zero: 3 needs ranks that share memory; on GPUs use 2");
-    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact);
+    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact, l2_start);
   }
 
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }

@@ -14,6 +14,6 @@ at::Tensor mask_rows_on_gpu(const at::Tensor&, const at::Tensor&, const at::Tens
 at::Tensor attention_dropout_on_gpu(const at::Tensor&, uint32_t, const DropoutKey&) { refuse(); }
 void adamw_on_gpu(const AdamWUpdate&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) { refuse(); }
 void sgd_on_gpu(const SgdUpdate&, const at::Tensor&, const at::Tensor&, const at::Tensor&) { refuse(); }
-at::Tensor sums_of_squares_on_gpu(const at::Tensor&, int64_t) { refuse(); }
+void sums_of_squares_on_gpu(const at::Tensor&, int64_t, const at::Tensor&) { refuse(); }
 
 }  // namespace fmtrain

@@ -84,13 +84,11 @@ void sgd_on_gpu(const SgdUpdate& update, const at::Tensor& param, const at::Tens
   });
 }
 
-at::Tensor sums_of_squares_on_gpu(const at::Tensor& data, int64_t block) {
-  const int64_t blocks = (data.numel() + block - 1) / block;
-  auto sums = at::empty({blocks}, data.options().dtype(at::kDouble));
+void sums_of_squares_on_gpu(const at::Tensor& data, int64_t block, const at::Tensor& sums) {
+  TORCH_CHECK(sums.numel() == (data.numel() + block - 1) / block && sums.is_contiguous(), sums.numel(), " sums of ", data.numel());
   launch(data, [&](void* stream) {
-    gpu::sums_of_squares(data.data_ptr<float>(), data.numel(), block, blocks, sums.data_ptr<double>(), stream);
+    gpu::sums_of_squares(data.data_ptr<float>(), data.numel(), block, sums.numel(), sums.data_ptr<double>(), stream);
   });
-  return sums.cpu();
 }
 
 }  // namespace fmtrain

@@ -20,8 +20,8 @@ void adamw_on_gpu(const AdamWUpdate& update, const at::Tensor& param, const at::
                   const at::Tensor& exp_avg_sq);
 void sgd_on_gpu(const SgdUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& buffer);
 
-/// fp64 [ceil(numel / block)] on the CPU: the sum of squares of every `block` elements of fp32 `data`, each in an order that
-/// depends on its own length only.
-at::Tensor sums_of_squares_on_gpu(const at::Tensor& data, int64_t block);
+/// sums, fp64 [ceil(numel / block)] on the same GPU: the sum of squares of every `block` elements of fp32 `data`, each in an order
+/// that depends on its own length only.
+void sums_of_squares_on_gpu(const at::Tensor& data, int64_t block, const at::Tensor& sums);
 
 }  // namespace fmtrain

@@ -5,6 +5,17 @@
 #include "models/ops/multiversion.h"
 
 namespace fmtrain {
+namespace {
+
+/// The moments after a gradient, and m / (sqrt(v) / sqrt(1 - beta2^t) + eps).
+[[gnu::always_inline]] inline float adam_quotient(const AdamWUpdate& u, float grad, float& exp_avg, float& exp_avg_sq) {
+  const float g = u.scale * grad;
+  exp_avg += u.one_minus_beta1 * (g - exp_avg);
+  exp_avg_sq = u.beta2 * exp_avg_sq + u.one_minus_beta2 * g * g;
+  return exp_avg / (std::sqrt(exp_avg_sq) * u.inverse_root + u.eps);
+}
+
+}  // namespace
 
 AdamWUpdate adamw_update(double lr, double weight_decay, double beta1, double beta2, double eps, double scale, int64_t t) {
   const auto n = static_cast<double>(t);
@@ -25,12 +36,7 @@ void apply_adamw(const AdamWUpdate& update, float* __restrict param, const float
                  float* __restrict exp_avg_sq, int64_t numel) {
   const AdamWUpdate u = update;
   for (int64_t i = 0; i < numel; ++i) {
-    const float g = u.scale * grad[i];
-    const float m = exp_avg[i] + u.one_minus_beta1 * (g - exp_avg[i]);
-    const float v = u.beta2 * exp_avg_sq[i] + u.one_minus_beta2 * g * g;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    param[i] = u.decay * param[i] - u.step_size * (m / (std::sqrt(v) * u.inverse_root + u.eps));
+    param[i] = u.decay * param[i] - u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]);
   }
 }
 
@@ -42,6 +48,30 @@ void apply_sgd(const SgdUpdate& update, float* __restrict param, const float* __
     buffer[i] = u.momentum * buffer[i] + g;
     param[i] -= u.lr * buffer[i];
   }
+}
+
+LambUpdate lamb_update(double weight_decay, double beta1, double beta2, double eps, double scale, int64_t t) {
+  return {adamw_update(1, 0, beta1, beta2, eps, scale, t), static_cast<float>(weight_decay)};
+}
+
+FMTRAIN_MULTIVERSION
+void lamb_direction(const LambUpdate& update, const float* __restrict param, float* __restrict grad, float* __restrict exp_avg,
+                    float* __restrict exp_avg_sq, int64_t numel) {
+  const AdamWUpdate u = update.adam;
+  const float weight_decay = update.weight_decay;
+  for (int64_t i = 0; i < numel; ++i) {
+    grad[i] = u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]) + weight_decay * param[i];
+  }
+}
+
+FMTRAIN_MULTIVERSION
+void apply_direction(float step_size, float* __restrict param, const float* __restrict direction, int64_t numel) {
+  for (int64_t i = 0; i < numel; ++i) param[i] -= step_size * direction[i];
+}
+
+FMTRAIN_MULTIVERSION
+void apply_pull(float strength, float* __restrict param, const float* __restrict start, int64_t numel) {
+  for (int64_t i = 0; i < numel; ++i) param[i] -= strength * (param[i] - start[i]);
 }
 
 FMTRAIN_MULTIVERSION

@@ -26,6 +26,21 @@ struct SgdUpdate {
 };
 void apply_sgd(const SgdUpdate& update, float* param, const float* grad, float* buffer, int64_t numel);
 
+/// First half of LAMB (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020), up to
+/// the norms of a whole tensor: g = scale * grad; m and v as in AdamW; then grad = m / (1 - beta1^t) / (sqrt(v) / sqrt(1 - beta2^t)
+/// + eps) + weight_decay * p, the direction of the update.
+struct LambUpdate {
+  AdamWUpdate adam;       ///< with lr 1 and without decay
+  float weight_decay;
+};
+LambUpdate lamb_update(double weight_decay, double beta1, double beta2, double eps, double scale, int64_t t);
+void lamb_direction(const LambUpdate& update, const float* param, float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
+/// Second half: p -= step_size * direction, where step_size is lr times the tensor's trust ratio ||p|| / ||direction||.
+void apply_direction(float step_size, float* param, const float* direction, int64_t numel);
+
+/// p -= strength * (p - start): a pull towards `start`.
+void apply_pull(float strength, float* param, const float* start, int64_t numel);
+
 /// Sum of squares in fp64, in an order that depends on numel only.
 double sum_of_squares(const float* data, int64_t numel);
 

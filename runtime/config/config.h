@@ -15,7 +15,7 @@ enum class Device { kAuto, kCpu, kCuda };
 enum class Format { kAuto, kConll, kCsv, kTsv, kJsonl, kClinc150, kHdf5 };
 enum class Overlong { kSplit, kTruncate, kError };
 enum class Order { kRandom, kLengthGrouped };
-enum class OptimizerName { kAdamW, kSgd };
+enum class OptimizerName { kAdamW, kSgd, kLamb };
 enum class ScheduleName { kLinear, kCosine, kConstant, kInverseSqrt, kWsd };
 enum class Init { kPretrained, kRandom };
 enum class Progress { kAuto, kBar, kPlain, kOff };
@@ -68,10 +68,11 @@ struct OptimizerSection {
   OptimizerName name = OptimizerName::kAdamW;
   double lr = 2.0e-4;                   ///< peak learning rate
   double weight_decay = 0.01;           ///< not applied to biases and norm weights
-  double beta1 = 0.9, beta2 = 0.999;    ///< adamw
-  double eps = 1.0e-8;                  ///< adamw
+  double beta1 = 0.9, beta2 = 0.999;    ///< adamw, lamb
+  double eps = 1.0e-8;                  ///< adamw, lamb
   double momentum = 0.9;                ///< sgd
   double clip_norm = 1.0;               ///< largest global gradient norm; 0: no clipping
+  double layer_decay = 1.0;             ///< learning rate of a layer, as a share of that of the layer above
 };
 
 struct ScheduleSection {
@@ -81,11 +82,16 @@ struct ScheduleSection {
   std::optional<int64_t> steps;         ///< updates; overrides epochs
 };
 
-struct FinetuneSection {
+/// Parameters that are not trained.
+struct Freeze {
   bool freeze_backbone = false;         ///< only the head is trained
   bool freeze_embeddings = false;
   int64_t freeze_layers = 0;            ///< the first n encoder layers
   std::vector<std::string> patterns;    ///< glob patterns (* and ?) over parameter names
+};
+
+struct FinetuneSection : Freeze {
+  double l2_start = 0.0;                ///< pull of the backbone towards the weights that the run started from
 };
 
 struct EvaluateSection {

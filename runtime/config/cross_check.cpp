@@ -25,6 +25,7 @@ class Checks {
     batch();
     schedule();
     task();
+    l2_start();
     if (config_.evaluate.patience && config_.data.validation.empty())
       fault({"evaluate.early_stop.patience", "data.validation"}, "needs data.validation");
     if (config_.run.dir.empty()) config_.run.dir = "runs/" + config_.name;
@@ -91,6 +92,14 @@ class Checks {
       fault({"schedule.warmup"}, "must be a share below 1 or a whole number of steps");
     else if (s.steps && s.warmup >= 1 && s.warmup > static_cast<double>(*s.steps))
       fault({"schedule.warmup", "schedule.steps"}, "is longer than the run of " + std::to_string(*s.steps) + " steps");
+  }
+
+  void l2_start() {
+    const double pull = config_.finetune.l2_start;
+    if (pull > 0 && config_.finetune.freeze_backbone)
+      fault({"finetune.l2_start", "finetune.freeze"}, "pulls the backbone, which finetune.freeze keeps as it is; remove one of them");
+    if (pull * config_.optimizer.lr > 1)
+      fault({"finetune.l2_start", "optimizer.lr"}, "times optimizer.lr is more than 1: the pull would go past the weights it goes to");
   }
 
   void task() {

@@ -19,7 +19,7 @@ Words words_of(Init) { return {"pretrained", "random"}; }
 Words words_of(Format) { return {"auto", "conll", "csv", "tsv", "jsonl", "clinc150", "hdf5"}; }
 Words words_of(Overlong) { return {"split", "truncate", "error"}; }
 Words words_of(Order) { return {"random", "length_grouped"}; }
-Words words_of(OptimizerName) { return {"adamw", "sgd"}; }
+Words words_of(OptimizerName) { return {"adamw", "sgd", "lamb"}; }
 Words words_of(ScheduleName) { return {"linear", "cosine", "constant", "inverse_sqrt", "wsd"}; }
 Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
 Words words_of(Precision) { return {"fp32", "bf16"}; }
@@ -123,7 +123,7 @@ Line betas() {
   Line line;
   line.range(0, 0.999999999).key.path = "optimizer.betas";
   line.key.kind = Kind::kBetas;
-  line.key.meaning = "adamw: decay of the first and the second moment";
+  line.key.meaning = "adamw, lamb: decay of the first and the second moment";
   line.key.set = [](Config& c, const Value& v) { c.optimizer.beta1 = v.numbers[0], c.optimizer.beta2 = v.numbers[1]; };
   line.key.get = [](const Config& c) { return "[" + written(c.optimizer.beta1) + ", " + written(c.optimizer.beta2) + "]"; };
   return line;
@@ -146,7 +146,7 @@ Line freeze() {
   line.key.kind = Kind::kFreeze;
   line.key.meaning = "none, backbone, {embeddings: true, layers: 3}, or a list of name patterns with * and ?";
   line.key.words = {"none", "backbone"};
-  line.key.set = [](Config& c, const Value& v) { c.finetune = v.freeze; };
+  line.key.set = [](Config& c, const Value& v) { static_cast<Freeze&>(c.finetune) = v.freeze; };
   line.key.get = written_freeze;
   return line;
 }
@@ -225,15 +225,21 @@ std::vector<Line> training_keys() {
       key("optimizer.lr", "peak learning rate", &C::optimizer, &Optim::lr).range(0, 100),
       key("optimizer.weight_decay", "not applied to biases and norm weights", &C::optimizer, &Optim::weight_decay).range(0, 10),
       betas(),
-      key("optimizer.eps", "adamw: added to the root of the second moment", &C::optimizer, &Optim::eps).range(1e-16, 1),
+      key("optimizer.eps", "adamw, lamb: added to the root of the second moment", &C::optimizer, &Optim::eps).range(1e-16, 1),
       key("optimizer.momentum", "sgd: share of the last step kept", &C::optimizer, &Optim::momentum).range(0, 0.999999999),
       key("optimizer.clip_norm", "largest global norm of the gradient; 0: no clipping", &C::optimizer, &Optim::clip_norm)
           .range(0),
+      key("optimizer.layer_decay", "learning rate of a layer, as a share of that of the layer above; 1: all alike", &C::optimizer,
+          &Optim::layer_decay)
+          .range(0.001, 1),
       key("schedule.name", "learning rate over the run", &C::schedule, &Sched::name),
       key("schedule.warmup", "below 1: share of all steps, else steps", &C::schedule, &Sched::warmup).range(0),
       key("schedule.epochs", "passes over the training set", &C::schedule, &Sched::epochs).unit("epochs").range(0.001, 1e6),
       key("schedule.steps", "updates; overrides epochs", &C::schedule, &Sched::steps).unit("steps").range(1),
       freeze(),
+      key("finetune.l2_start", "pull of the backbone towards its first weights, in place of weight_decay there; 0: none",
+          &C::finetune, &FinetuneSection::l2_start)
+          .range(0, 1000),
   };
 }
 

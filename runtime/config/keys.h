@@ -18,7 +18,7 @@ struct Value {
   double number = 0;
   std::string text;             ///< kText, kWord
   std::vector<double> numbers;  ///< kBetas: two
-  FinetuneSection freeze;
+  Freeze freeze;
 };
 
 struct Key {

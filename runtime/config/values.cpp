@@ -150,7 +150,7 @@ bool read_patterns(const Key& key, const YamlNode& node, std::vector<std::string
   return good;
 }
 
-bool read_freeze_map(const Key& key, const YamlNode& node, FinetuneSection& freeze, Faults& faults) {
+bool read_freeze_map(const Key& key, const YamlNode& node, Freeze& freeze, Faults& faults) {
   Key layers;
   layers.low = 0;
   layers.high = 100000;
@@ -171,7 +171,7 @@ bool read_freeze_map(const Key& key, const YamlNode& node, FinetuneSection& free
   return good;
 }
 
-bool read_freeze(const Key& key, const YamlNode& node, FinetuneSection& freeze, Faults& faults) {
+bool read_freeze(const Key& key, const YamlNode& node, Freeze& freeze, Faults& faults) {
   if (node.type == Type::kList) return read_patterns(key, node, freeze.patterns, faults);
   if (node.type == Type::kMap) return read_freeze_map(key, node, freeze, faults);
   freeze.freeze_backbone = node.text == "backbone";

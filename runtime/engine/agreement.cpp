@@ -7,16 +7,14 @@
 
 namespace fmtrain {
 
-void agree(Communicator& comm, const StepFacts& facts, at::Device device, StepResult& result) {
-  auto all = facts.losses;
-  all.insert(all.end(), facts.squares.begin(), facts.squares.end());
-  all.push_back(facts.stop ? 1 : 0);
-  at::Tensor shared = at::tensor(all, at::kDouble).to(device);
+void agree(Communicator& comm, const StepFacts& facts, StepResult& result) {
+  const auto of_device = [&](at::ArrayRef<double> values) { return at::tensor(values, at::kDouble).to(facts.squares.device()); };
+  at::Tensor shared = at::cat({of_device(facts.losses), facts.squares, of_device({facts.stop ? 1.0 : 0.0})});
   comm.all_reduce(shared, ReduceOp::kSum).wait();  // every number is one rank's and 0 elsewhere, so the order does not matter
   shared = shared.cpu();
   const double* values = shared.data_ptr<double>();
   const double* squares = values + facts.losses.size();
-  const double* end = squares + facts.squares.size();
+  const double* end = squares + facts.squares.numel();
   result.loss = std::accumulate(values, squares, 0.0) / facts.divisor;
   result.grad_norm = std::sqrt(std::accumulate(squares, end, 0.0));
   result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);

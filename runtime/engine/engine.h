@@ -35,11 +35,13 @@ class Engine : public Stateful {
   virtual StepResult step(double lr, bool stop) = 0;
 };
 
-/// Stage 0: parameters, gradients and optimizer state whole on every rank.
-std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact);
+/// Stage 0: parameters, gradients and optimizer state whole on every rank. l2_start: finetune.l2_start.
+std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
+                                               double l2_start = 0);
 
 /// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node). With exact: the
 /// bits of stage 0.
-std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact);
+std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
+                                            double l2_start = 0);
 
 }  // namespace fmtrain

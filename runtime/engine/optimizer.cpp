@@ -1,105 +1,137 @@
 #include "runtime/engine/optimizer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
-#include "models/ops/on_gpu.h"
-#include "models/ops/optimizer_update.h"
+#include "runtime/engine/part_updates.h"
+#include "runtime/parameter_place.h"
 
 namespace fmtrain {
-namespace {
 
-/// Elements one thread takes at a time.
-constexpr int64_t kGrain = 64 * 1024;
-
-/// What the update of one range of elements needs besides memory.
-struct Updates {
-  AdamWUpdate adamw;
-  SgdUpdate sgd;
-};
-
-Updates updates_of(const OptimizerSection& c, double lr, double scale, double weight_decay, int64_t steps) {
-  return {adamw_update(lr, weight_decay, c.beta1, c.beta2, c.eps, scale, steps),
-          {static_cast<float>(scale), static_cast<float>(weight_decay), static_cast<float>(c.momentum),
-           static_cast<float>(lr)}};
+std::vector<std::string> optimizer_states(const OptimizerSection& config, double l2_start) {
+  std::vector<std::string> names{"exp_avg/", "exp_avg_sq/"};
+  if (config.name == OptimizerName::kSgd) names = {"momentum/"};
+  if (l2_start > 0) names.push_back("start/");
+  return names;
 }
 
-}  // namespace
+TensorRates rates_of(const UpdateOptions& options, const FlatTensor& tensor) {
+  const auto place = place_of(tensor.name);
+  TensorRates rates;
+  rates.lr = std::pow(options.optimizer.layer_decay, static_cast<double>(depth_below_head(place, options.layers)));
+  if (place.backbone()) rates.pull = options.l2_start;
+  if (tensor.decays && rates.pull == 0) rates.weight_decay = options.optimizer.weight_decay;
+  return rates;
+}
 
-Optimizer::Optimizer(const OptimizerSection& config, const FlatLayout& layout, std::vector<Range> owned, at::TensorOptions options)
-    : config_(config), layout_(layout), owned_(std::move(owned)) {
+Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values)
+    : config_(options.optimizer), layout_(layout), owned_(std::move(owned)) {
+  for (const auto& t : layout.tensors) rates_.push_back(rates_of(options, t));
+  std::vector<at::Tensor> start;
   int64_t numel = 0;
-  for (const auto& range : owned_) numel += range.numel();
-  const auto names = config.name == OptimizerName::kAdamW ? std::vector<std::string>{"exp_avg/", "exp_avg_sq/"} : std::vector<std::string>{"momentum/"};
-  for (const auto& name : names) state_.emplace_back(name, at::zeros({numel}, options.dtype(at::kFloat)));
+  for (const auto& range : owned_) {
+    start.push_back(values.narrow(0, range.first, range.numel()));
+    numel += range.numel();
+  }
+  for (const auto& name : optimizer_states(config_, options.l2_start))
+    state_.emplace_back(name, name == "start/" ? at::cat(start) : at::zeros({numel}, values.options()));
 }
 
-void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale) {
+std::vector<Optimizer::Part> Optimizer::parts(const at::Tensor& values, const std::vector<at::Tensor>& gradients) const {
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
-  ++steps_;
+  std::vector<Part> parts;
   int64_t at_state = 0;
   for (size_t i = 0; i < owned_.size(); ++i) {
-    const Range& range = owned_[i];
-    for (const auto& t : layout_.tensors) {
-      const Range part{std::max(t.offset, range.first), std::min(t.offset + t.numel, range.last)};
-      if (part.first >= part.last) continue;
-      update(values, gradients[i].narrow(0, part.first - range.first, part.numel()), part, at_state + part.first - range.first, lr, scale,
-             t.decays ? config_.weight_decay : 0.0);
+    const Range& owned = owned_[i];
+    for (size_t t = 0; t < layout_.tensors.size(); ++t) {
+      const auto& tensor = layout_.tensors[t];
+      const Range range{std::max(tensor.offset, owned.first), std::min(tensor.offset + tensor.numel, owned.last)};
+      if (range.first >= range.last) continue;
+      const int64_t inside = range.first - owned.first;
+      parts.push_back({t, range, values.narrow(0, range.first, range.numel()), gradients[i].narrow(0, inside, range.numel()),
+                       at_state + inside});
     }
-    at_state += range.numel();
+    at_state += owned.numel();
+  }
+  return parts;
+}
+
+void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join) {
+  ++steps_;
+  const auto all = parts(values, gradients);
+  for (const auto& part : all)
+    if (const auto& r = rates_[part.tensor]; r.pull > 0) pull_towards(state_of(part, state_.size() - 1), lr * r.lr * r.pull, part.value);
+  if (config_.name == OptimizerName::kLamb) return lamb(all, lr, scale, join);
+  for (const auto& part : all) {
+    const auto& r = rates_[part.tensor];
+    if (config_.name == OptimizerName::kAdamW)
+      update_by_adamw(adamw_update(lr * r.lr, r.weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
+                      part.gradient, state_of(part, 0), state_of(part, 1));
+    else
+      update_by_sgd({static_cast<float>(scale), static_cast<float>(r.weight_decay), static_cast<float>(config_.momentum),
+                     static_cast<float>(lr * r.lr)}, part.value, part.gradient, state_of(part, 0));
   }
 }
 
-void Optimizer::update(const at::Tensor& values, const at::Tensor& gradient, Range part, int64_t at_state, double lr, double scale, double weight_decay) {
-  const bool adamw = config_.name == OptimizerName::kAdamW;
-  const auto u = updates_of(config_, lr, scale, weight_decay, steps_);
-  const auto value = values.narrow(0, part.first, part.numel());
-  const auto state = [&](size_t k) { return state_[k].second.narrow(0, at_state, part.numel()); };
-  if (values.is_cuda()) {
-    if (adamw) return adamw_on_gpu(u.adamw, value, gradient, state(0), state(1));
-    return sgd_on_gpu(u.sgd, value, gradient, state(0));
-  }
-  float* p = value.data_ptr<float>();
-  const float* g = gradient.data_ptr<float>();
-  float* first = state(0).data_ptr<float>();
-  float* second = adamw ? state(1).data_ptr<float>() : nullptr;
-  at::parallel_for(0, part.numel(), kGrain, [&](int64_t from, int64_t to) {
-    if (adamw) apply_adamw(u.adamw, p + from, g + from, first + from, second + from, to - from);
-    else apply_sgd(u.sgd, p + from, g + from, first + from, to - from);
-  });
+at::Tensor Optimizer::state_of(const Part& part, size_t which) const {
+  return state_[which].second.narrow(0, part.at_state, part.range.numel());
 }
 
-StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer, const std::vector<Range>& wanted) {
+/// The direction takes the gradient's place until the norms of whole tensors are known.
+void Optimizer::lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join) {
+  for (const auto& part : parts)
+    make_lamb_direction(lamb_update(rates_[part.tensor].weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
+                        part.gradient, state_of(part, 0), state_of(part, 1));
+  const auto ratios = trust_ratios(parts, join);
+  for (const auto& part : parts) update_by_direction(lr * rates_[part.tensor].lr * ratios[part.tensor], part.value, part.gradient);
+}
+
+/// ||p|| / ||direction|| of every tensor, 1 where one of them is 0. Biases and norm weights have 1, as in the authors' code, which
+/// leaves them out of weight decay and adaptation alike.
+std::vector<double> Optimizer::trust_ratios(const std::vector<Part>& parts, const Join& join) const {
+  std::vector<int64_t> first{0};  // of each tensor's sums in the table; a tensor's sums are of its part of each norm block
+  for (const auto& t : layout_.tensors) first.push_back(first.back() + (t.decays ? norm_blocks({t.offset, t.offset + t.numel}) : 0));
+  at::Tensor table = at::zeros({2, first.back()}, state_[0].second.options().dtype(at::kDouble));
+  for (const auto& part : parts) {
+    const auto& t = layout_.tensors[part.tensor];
+    if (!t.decays) continue;
+    const int64_t at_sums = first[part.tensor] + part.range.first / kNormBlock - t.offset / kNormBlock;
+    const int64_t blocks = norm_blocks(part.range);
+    block_sums(part.value, part.range.first, table[0].narrow(0, at_sums, blocks));
+    block_sums(part.gradient, part.range.first, table[1].narrow(0, at_sums, blocks));
+  }
+  if (join && first.back() > 0) join(table.view({-1}));
+  table = table.cpu();
+  const auto norm = [&](int64_t row, size_t t) {
+    const double* sums = table.const_data_ptr<double>() + row * first.back();
+    return std::sqrt(std::accumulate(sums + first[t], sums + first[t + 1], 0.0));
+  };
+  std::vector<double> ratios;
+  for (size_t t = 0; t < layout_.tensors.size(); ++t) {
+    const double of_values = norm(0, t), of_direction = norm(1, t);
+    ratios.push_back(of_values > 0 && of_direction > 0 ? of_values / of_direction : 1.0);
+  }
+  return ratios;
+}
+
+StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer,
+                          const std::vector<Range>& wanted) {
   StateDict dict;
   for (const auto& range : wanted) append_pieces(dict.pieces, "param/", layout, range, values, 0);
   for (const auto& [prefix, state] : optimizer.state()) {
     int64_t at_state = 0;
     for (const auto& owned : optimizer.owned()) {
       for (const auto& range : wanted)
-        append_pieces(dict.pieces, prefix, layout, {std::max(range.first, owned.first), std::min(range.last, owned.last)}, state, owned.first - at_state);
+        append_pieces(dict.pieces, prefix, layout, {std::max(range.first, owned.first), std::min(range.last, owned.last)}, state,
+                      owned.first - at_state);
       at_state += owned.numel();
     }
   }
   dict.small["optimizer_steps"] = optimizer.steps();
   return dict;
-}
-
-int64_t norm_blocks(const FlatLayout& layout) { return (layout.numel + kNormBlock - 1) / kNormBlock; }
-
-void block_sums(const at::Tensor& part, double* sums) {
-  const int64_t blocks = (part.numel() + kNormBlock - 1) / kNormBlock;
-  if (blocks == 0) return;
-  if (part.is_cuda()) {
-    const auto values = sums_of_squares_on_gpu(part, kNormBlock);
-    std::copy_n(values.data_ptr<double>(), blocks, sums);
-    return;
-  }
-  const float* data = part.data_ptr<float>();
-  at::parallel_for(0, blocks, 16, [&](int64_t from, int64_t to) {
-    for (int64_t b = from; b < to; ++b) sums[b] = sum_of_squares(data + b * kNormBlock, std::min(kNormBlock, part.numel() - b * kNormBlock));
-  });
 }
 
 }  // namespace fmtrain

@@ -1,8 +1,10 @@
-// The update rule over ranges of the flat layout. Elementwise: shards see the same numbers as a whole.
+// The update rule over ranges of the flat layout. Elementwise, but for the norms of whole tensors (LAMB), which are summed over
+// fixed blocks: shards see the same numbers as a whole.
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,35 +15,66 @@
 
 namespace fmtrain {
 
+/// What an update depends on, besides the gradient.
+struct UpdateOptions {
+  OptimizerSection optimizer;
+  double l2_start = 0;  ///< finetune.l2_start
+  int64_t layers = 0;   ///< of the encoder; for optimizer.layer_decay
+};
+
+/// What is kept for every parameter, as prefixes of names: "exp_avg/", "exp_avg_sq/" (AdamW, LAMB) or "momentum/" (SGD), and
+/// "start/", where the run started, if something pulls there.
+std::vector<std::string> optimizer_states(const OptimizerSection& config, double l2_start);
+
+/// How one tensor is treated.
+struct TensorRates {
+  double lr = 1;            ///< factor: layer_decay to the power of its depth below the head (Clark et al., "ELECTRA", ICLR 2020)
+  double weight_decay = 0;  ///< towards 0; not of biases and norm weights
+  double pull = 0;          ///< towards the start; of the backbone, in place of weight decay
+};
+TensorRates rates_of(const UpdateOptions& options, const FlatTensor& tensor);
+
 class Optimizer {
  public:
-  /// State for the elements of the ascending ranges `owned` of the layout, which must outlive this object.
-  Optimizer(const OptimizerSection& config, const FlatLayout& layout, std::vector<Range> owned, at::TensorOptions options);
-  /// values: fp32 [at least layout.numel], of which only the owned ranges are touched; gradients: fp32, one for each owned range
-  /// and as long. They are multiplied by `scale` first.
-  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale);
+  /// State for the elements of the ascending ranges `owned` of the layout, which must outlive this object. A range begins where a
+  /// norm block does. values: the parameters that the run starts from, fp32 [at least layout.numel].
+  Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values);
+  /// Makes a table whole of which every rank has filled what it owns, with 0 elsewhere.
+  using Join = std::function<void(at::Tensor)>;
+  /// values: as above, of which only the owned ranges are touched; gradients: fp32, one for each owned range and as long. They are
+  /// multiplied by `scale` first, and may be overwritten. `join` is collective, called by all ranks or by none; not needed by an
+  /// optimizer that owns everything.
+  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {});
   /// Updates done so far.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
-  /// "exp_avg/", "exp_avg_sq/" (AdamW) or "momentum/" (SGD), and the state: fp32, the owned ranges one after the other.
+  /// optimizer_states() with their values: fp32, the owned ranges one after the other.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
   const std::vector<Range>& owned() const { return owned_; }
 
  private:
-  void update(const at::Tensor& values, const at::Tensor& gradient, Range part, int64_t at_state, double lr, double scale, double weight_decay);
+  /// What one owned range has of one tensor.
+  struct Part {
+    size_t tensor;
+    Range range;                 ///< of the layout
+    at::Tensor value, gradient;  ///< fp32 [range.numel()]
+    int64_t at_state;            ///< where it begins in the state
+  };
+  std::vector<Part> parts(const at::Tensor& values, const std::vector<at::Tensor>& gradients) const;
+  at::Tensor state_of(const Part& part, size_t which) const;
+  void lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join);
+  std::vector<double> trust_ratios(const std::vector<Part>& parts, const Join& join) const;
+
   OptimizerSection config_;
   const FlatLayout& layout_;
   std::vector<Range> owned_;
+  std::vector<TensorRates> rates_;  ///< of every tensor
   std::vector<std::pair<std::string, at::Tensor>> state_;
   int64_t steps_ = 0;
 };
 
 /// The parameters and the optimizer's state inside `wanted`, ascending ranges that the optimizer owns, and its number of updates.
-StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer, const std::vector<Range>& wanted);
-
-/// Blocks of kNormBlock elements of the layout.
-int64_t norm_blocks(const FlatLayout& layout);
-/// sums[i] = sum of squares of the i-th kNormBlock elements of `part` (fp32, contiguous), the last block as long as it is.
-void block_sums(const at::Tensor& part, double* sums);
+StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer,
+                          const std::vector<Range>& wanted);
 
 }  // namespace fmtrain

@@ -139,11 +139,16 @@ TEST(SgdOnGpu, FollowsTheCpu) {
 TEST(SumsOfSquaresOnGpu, AreThoseOfEachBlockAlone) {
   const auto x = state_of(200'000)[0].to(kGpu);
   constexpr int64_t kBlock = 65'536;
-  const auto sums = sums_of_squares_on_gpu(x, kBlock);
+  const auto sums_of = [](const at::Tensor& data) {
+    const auto sums = at::full({(data.numel() + kBlock - 1) / kBlock}, -1.0, data.options().dtype(at::kDouble));
+    sums_of_squares_on_gpu(data, kBlock, sums);
+    return sums;
+  };
+  const auto sums = sums_of(x);
   ASSERT_EQ(sums.numel(), 4);
   for (int64_t b = 0; b < 4; ++b) {
     const auto block = x.narrow(0, b * kBlock, std::min(kBlock, x.numel() - b * kBlock));
-    EXPECT_EQ(sums[b].item<double>(), sums_of_squares_on_gpu(block.clone(), kBlock)[0].item<double>()) << b;
+    EXPECT_EQ(sums[b].item<double>(), sums_of(block.clone())[0].item<double>()) << b;
     EXPECT_NEAR(sums[b].item<double>(), block.to(at::kDouble).square().sum().item<double>(),
                 1e-8 * static_cast<double>(kBlock));
   }

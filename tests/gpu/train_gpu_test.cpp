@@ -4,6 +4,7 @@
 #include "launch/device.h"
 #include "models/task_model.h"
 #include "runtime/engine/engine.h"
+#include "runtime/engine/part_updates.h"
 #include "tests/gpu/needs_gpu.h"
 
 namespace fmtrain {
@@ -84,16 +85,54 @@ TEST_P(TrainOnGpu, FollowsTheCpu) {
 
 TEST_P(TrainOnGpu, RepeatsItsBits) {
   const auto [task, precision] = GetParam();
-  const auto one = train_some(task, precision, OptimizerName::kAdamW, Device::kCuda),
-             two = train_some(task, precision, OptimizerName::kAdamW, Device::kAuto);
-  EXPECT_EQ(one.losses, two.losses);
-  EXPECT_TRUE(at::equal(one.weights, two.weights));
+  for (const auto optimizer : {OptimizerName::kAdamW, OptimizerName::kLamb}) {
+    const auto one = train_some(task, precision, optimizer, Device::kCuda), two = train_some(task, precision, optimizer, Device::kAuto);
+    EXPECT_EQ(one.losses, two.losses);
+    EXPECT_TRUE(at::equal(one.weights, two.weights));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TrainOnGpu,
                          testing::Values(std::pair{Task::kTokenClassification, Precision::kFp32},
                                          std::pair{Task::kSequenceClassification, Precision::kFp32},
                                          std::pair{Task::kTokenClassification, Precision::kBf16}));
+
+/// One update of LAMB and the pull to the start, in parts [0, cut) and [cut, numel): what is left in param, exp_avg, exp_avg_sq.
+std::vector<at::Tensor> update_in_parts(at::Device device, int64_t cut) {
+  constexpr int64_t kNumel = 10'007;
+  at::manual_seed(6);
+  std::vector<at::Tensor> t;  // param, grad, exp_avg, exp_avg_sq, start
+  for (const double scale : {1.0, 0.01, 0.01, 0.0, 1.0}) t.push_back(at::randn({kNumel}) * scale);
+  t[3] = at::rand({kNumel}) / 1000;
+  for (auto& x : t) x = x.to(device);
+  const auto update = lamb_update(0.01, 0.9, 0.999, 1e-6, 0.5, 3);
+  for (const auto& [first, last] : {std::pair<int64_t, int64_t>{0, cut}, {cut, kNumel}}) {
+    const auto part = [&, from = first, to = last](size_t k) { return t[k].narrow(0, from, to - from); };
+    pull_towards(part(4), 0.25, part(0));
+    make_lamb_direction(update, part(0), part(1), part(2), part(3));
+    update_by_direction(1e-2, part(0), part(1));
+  }
+  return {t[0].cpu(), t[2].cpu(), t[3].cpu()};
+}
+
+TEST(LambOnGpu, FollowsTheCpuAndDoesNotDependOnTheCut) {
+  const at::Device gpu(at::kCUDA, 0);
+  const auto cpu = update_in_parts(at::kCPU, 4977), whole = update_in_parts(gpu, 0), cut = update_in_parts(gpu, 4977);
+  for (size_t k = 0; k < whole.size(); ++k) {
+    EXPECT_TRUE(at::allclose(whole[k], cpu[k], 1e-5, 1e-8)) << k;
+    EXPECT_TRUE(at::equal(whole[k], cut[k])) << k;
+  }
+}
+
+TEST(BlockSumsOnGpu, FollowTheCpuFromAnyElementOfTheLayout) {
+  const auto data = at::randn({3 * kNormBlock});
+  for (const int64_t first : {int64_t{0}, kNormBlock - 16, int64_t{2000}}) {
+    const auto cpu = at::zeros({norm_blocks({first, first + data.numel()})}, at::kDouble), gpu = cpu.to(at::kCUDA);
+    block_sums(data, first, cpu);
+    block_sums(data.to(at::kCUDA), first, gpu);
+    EXPECT_TRUE(at::allclose(gpu.cpu(), cpu, 1e-12, 0)) << first;
+  }
+}
 
 }  // namespace
 }  // namespace fmtrain

@@ -5,6 +5,7 @@
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/leaf_sum.h"
 #include "runtime/engine/optimizer.h"
+#include "runtime/engine/part_updates.h"
 
 namespace fmtrain {
 namespace {
@@ -126,7 +127,7 @@ TEST(Optimizer, AdamWFollowsTorchFor20Steps) {
   OptimizerSection config;
   config.lr = 2e-3;
   config.weight_decay = 0.1;
-  Optimizer optimizer(config, flat.layout(), {{0, flat.layout().numel}}, flat.values().options());
+  Optimizer optimizer({config}, flat.layout(), {{0, flat.layout().numel}}, flat.values());
   const auto gradient = at::zeros({flat.layout().numel});
   for (int step = 0; step < 20; ++step) {
     gradient.zero_();
@@ -150,7 +151,7 @@ TEST(Optimizer, SgdFollowsTorch) {
   FlatParams flat(ours);
   OptimizerSection config;
   config.name = OptimizerName::kSgd;
-  Optimizer optimizer(config, flat.layout(), {{0, flat.layout().numel}}, flat.values().options());
+  Optimizer optimizer({config}, flat.layout(), {{0, flat.layout().numel}}, flat.values());
   const auto gradient = at::zeros({flat.layout().numel});
   for (int step = 0; step < 10; ++step) {
     reference.mutable_grad() = at::randn({300, 301});
@@ -167,7 +168,7 @@ TEST(Optimizer, ShardsGiveTheBitsOfTheWhole) {
     FlatParams flat(list);
     std::vector<Optimizer> shards;
     for (int rank = 0; rank < world; ++rank)
-      shards.emplace_back(OptimizerSection{}, flat.layout(), ShardPlan(flat.layout().numel, world).owned(rank), flat.values().options());
+      shards.emplace_back(UpdateOptions{}, flat.layout(), ShardPlan(flat.layout().numel, world).owned(rank), flat.values());
     at::manual_seed(4);
     for (int step = 0; step < 3; ++step) {
       const auto gradient = at::randn({flat.layout().numel});
@@ -183,13 +184,157 @@ TEST(Optimizer, ShardsGiveTheBitsOfTheWhole) {
   for (const int world : {2, 3, 8}) EXPECT_TRUE(at::equal(whole, run(world))) << world;
 }
 
+/// Head and backbone, decaying and not, smaller and larger than a norm block.
+std::vector<NamedParameter> named_parameters() {
+  at::manual_seed(5);
+  std::vector<NamedParameter> list{{"bert.encoder.layer.0.output.dense.weight", at::randn({90, 70}), true},
+                                   {"bert.encoder.layer.0.output.LayerNorm.weight", at::randn({70}), false},
+                                   {"classifier.weight", at::randn({9, 70}), true},
+                                   {"classifier.bias", at::zeros({9}), false}};
+  for (auto& p : list) p.value.requires_grad_(true);
+  return list;
+}
+
+/// LAMB's formula as it is printed, in fp64, on one tensor; `start` undefined: no pull.
+struct LambOracle {
+  at::Tensor p, start, m, v;
+  double weight_decay, l2_start;
+  bool adapts;
+  void step(const at::Tensor& gradient, double lr, int64_t t) {
+    const auto g = gradient.to(at::kDouble);
+    if (start.defined()) p = p - lr * l2_start * (p - start);
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    const auto n = static_cast<double>(t);
+    const auto u = m / (1 - std::pow(0.9, n)) / ((v / (1 - std::pow(0.999, n))).sqrt() + 1e-6) + weight_decay * p;
+    const double of_p = p.norm().item<double>(), of_u = u.norm().item<double>();
+    p = p - lr * (adapts && of_p > 0 && of_u > 0 ? of_p / of_u : 1.0) * u;
+  }
+};
+
+TEST(Optimizer, LambFollowsItsFormulaFor20Steps) {
+  for (const double l2_start : {0.0, 0.3}) {
+    auto ours = named_parameters();
+    std::vector<LambOracle> oracles;
+    for (const auto& p : ours) {
+      const bool pulled = l2_start > 0 && p.name.starts_with("bert.");
+      const auto whole = p.value.detach().to(at::kDouble), zeros = at::zeros_like(whole);
+      oracles.push_back({whole, pulled ? whole : at::Tensor(), zeros, zeros, p.decays && !pulled ? 0.1 : 0.0, l2_start, p.decays});
+    }
+    FlatParams flat(ours);
+    OptimizerSection config;
+    config.name = OptimizerName::kLamb;
+    config.weight_decay = 0.1;
+    config.eps = 1e-6;
+    Optimizer optimizer({config, l2_start}, flat.layout(), {{0, flat.layout().numel}}, flat.values());
+    for (int64_t step = 1; step <= 20; ++step) {
+      const auto gradient = at::zeros({flat.layout().numel});
+      for (size_t i = 0; i < ours.size(); ++i) {
+        const auto g = at::randn(ours[i].value.sizes()) * static_cast<double>(1 + i);
+        const auto& t = flat.layout().tensors[i];
+        gradient.narrow(0, t.offset, t.numel).copy_(g.view({-1}));
+        oracles[i].step(0.5 * g, 0.02, step);
+      }
+      optimizer.step(flat.values(), {gradient}, 0.02, 0.5);
+    }
+    for (size_t i = 0; i < ours.size(); ++i) {
+      const auto& p = oracles[i].p;
+      EXPECT_LE((ours[i].value.detach().to(at::kDouble) - p).norm().item<double>(), 1e-5 * p.norm().item<double>()) << ours[i].name;
+    }
+  }
+}
+
+TEST(Optimizer, LambTakesZeroWeightsAndZeroGradients) {
+  for (const bool zero_weights : {false, true}) {
+    auto list = named_parameters();
+    FlatParams flat(list);
+    if (zero_weights) flat.values().zero_();
+    const auto before = flat.values().clone();
+    OptimizerSection config;
+    config.name = OptimizerName::kLamb;
+    config.weight_decay = 0;
+    Optimizer optimizer({config}, flat.layout(), {{0, flat.layout().numel}}, flat.values());
+    optimizer.step(flat.values(), {at::full({flat.layout().numel}, zero_weights ? 2.0 : 0.0)}, 0.25, 1.0);
+    if (zero_weights) EXPECT_TRUE(at::allclose(list[0].value.detach(), at::full({90, 70}, -0.25), 1e-5, 0)) << "the ratio is 1";
+    else EXPECT_TRUE(at::equal(flat.values(), before));
+  }
+}
+
+TEST(Optimizer, ThePullGoesToTheStartAndSparesTheHead) {
+  for (const auto name : {OptimizerName::kAdamW, OptimizerName::kSgd, OptimizerName::kLamb}) {
+    auto list = named_parameters();
+    FlatParams flat(list);
+    const auto start = flat.values().clone();
+    OptimizerSection config;
+    config.name = name;
+    config.weight_decay = 0;
+    Optimizer optimizer({config, 2.0}, flat.layout(), {{0, flat.layout().numel}}, flat.values());
+    EXPECT_EQ(optimizer.state().back().first, "start/");
+    EXPECT_TRUE(at::equal(optimizer.state().back().second, start));
+    flat.values().add_(1.0);
+    for (int step = 0; step < 10; ++step) optimizer.step(flat.values(), {at::zeros({flat.layout().numel})}, 0.1, 1.0);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const auto& t = flat.layout().tensors[i];
+      const auto moved = list[i].value.detach().view({-1}) - start.narrow(0, t.offset, t.numel);
+      const double left = i < 2 ? std::pow(1 - 0.1 * 2.0, 10) : 1.0;
+      EXPECT_TRUE(at::allclose(moved, at::full_like(moved, left), 0, 1e-5)) << list[i].name;
+    }
+  }
+}
+
+TEST(Optimizer, KeepsTheStartOnlyWhereSomethingPulls) {
+  OptimizerSection config;
+  EXPECT_EQ(optimizer_states(config, 0), (std::vector<std::string>{"exp_avg/", "exp_avg_sq/"}));
+  EXPECT_EQ(optimizer_states(config, 0.1), (std::vector<std::string>{"exp_avg/", "exp_avg_sq/", "start/"}));
+  config.name = OptimizerName::kLamb;
+  EXPECT_EQ(optimizer_states(config, 0), (std::vector<std::string>{"exp_avg/", "exp_avg_sq/"}));
+  config.name = OptimizerName::kSgd;
+  EXPECT_EQ(optimizer_states(config, 0.1), (std::vector<std::string>{"momentum/", "start/"}));
+}
+
+TEST(TensorRates, OfEveryPartOfAModel) {
+  ModelConfig shape;
+  shape.vocab_size = 30;
+  shape.hidden_size = shape.intermediate_size = 8;
+  shape.layers = 3;
+  shape.heads = 2;
+  shape.max_positions = 8;
+  shape.labels = 2;
+  shape.task = Task::kSequenceClassification;
+  UpdateOptions options{{}, 0, 3};
+  options.optimizer.layer_decay = 0.5;
+  std::map<int, int> tensors;  // by exponent
+  const auto layout = make_layout(make_bert(shape, 1)->parameters());
+  for (const auto& t : layout.tensors) {
+    const auto layer = t.name.find("layer.");
+    const int exponent = t.name.starts_with("bert.embeddings.") ? 4 : layer == std::string::npos ? 0 : 3 - (t.name[layer + 6] - '0');
+    const auto rates = rates_of(options, t);
+    EXPECT_EQ(rates.lr, std::pow(0.5, exponent)) << t.name;
+    EXPECT_EQ(rates.weight_decay, t.decays ? 0.01 : 0.0) << t.name;
+    EXPECT_EQ(rates.pull, 0) << t.name;
+    const bool head = t.name.starts_with("classifier.");
+    const auto pulled = rates_of({{}, 0.1, 3}, t);
+    EXPECT_EQ(pulled.lr, 1) << t.name;
+    EXPECT_EQ(pulled.pull, head ? 0 : 0.1) << t.name;
+    EXPECT_EQ(pulled.weight_decay, head && t.decays ? 0.01 : 0.0) << "the pull takes its place";
+    ++tensors[exponent];
+  }
+  EXPECT_EQ(tensors, (std::map<int, int>{{0, 4}, {1, 16}, {2, 16}, {3, 16}, {4, 5}})) << "classifier and pooler are the top";
+}
+
 TEST(BlockSums, AreTheSquaresOfEachBlock) {
   const auto data = at::ones({3 * kNormBlock / 2});
   data[kNormBlock] = 3.0f;
-  double sums[2];
-  block_sums(data, sums);
-  EXPECT_EQ(sums[0], static_cast<double>(kNormBlock));
-  EXPECT_EQ(sums[1], static_cast<double>(kNormBlock / 2 + 8));
+  const auto sums_from = [&](int64_t first) {
+    const auto sums = at::full({norm_blocks({first, first + data.numel()})}, -1.0, at::kDouble);
+    block_sums(data, first, sums);
+    return std::vector<double>(sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel());
+  };
+  const double block = kNormBlock;
+  EXPECT_EQ(sums_from(5 * kNormBlock), (std::vector{block, block / 2 + 8}));
+  EXPECT_EQ(sums_from(6 * kNormBlock - 32), (std::vector{32.0, block + 8, block / 2 - 32}));
+  EXPECT_EQ(sums_from(kNormBlock / 2), (std::vector{block / 2, block + 8}));
+  EXPECT_EQ(norm_blocks({70, 70}), 0);
 }
 
 }  // namespace

@@ -44,13 +44,21 @@ Batch leaf(int64_t step, int64_t slot) {
 struct Outcome {
   std::vector<double> losses, norms;
   std::map<std::string, at::Tensor> state;
+  Json small;
 };
 
 struct Case {
   int stage, ranks;
-  bool freeze;
+  bool freeze = false;
   int64_t recompute = 0;
+  OptimizerSection optimizer = {};
+  double l2_start = 0;
 };
+
+std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm) {
+  if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start);
+  return make_sharded_engine(model, comm, c.optimizer, c.stage, true, c.l2_start);
+}
 
 void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
   for (const auto& piece : dict.pieces) {
@@ -62,36 +70,54 @@ void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict)
   }
 }
 
-Outcome train(const Case& c) {
+/// Steps [from, to) of one run on this rank.
+void take_steps(Engine& engine, TaskModel& model, const Communicator& comm, int64_t from, int64_t to, Outcome& mine) {
+  for (int64_t step = from; step < to; ++step) {
+    const int64_t filled = step == 3 ? 3 : kSlots;  // a short step: some ranks have no leaf
+    const auto [first, last] = leaves_of(comm.rank(), comm.size(), kSlots);
+    const int64_t present = std::clamp<int64_t>(filled - first, 0, last - first);
+    engine.begin_step({kSlots, first, present, 70.0});
+    for (int64_t i = 0; i < present; ++i) engine.backward(model.loss(leaf(step, first + i), {true, 3, step}), i + 1 == present);
+    const auto result = engine.step(1e-2, false);
+    EXPECT_TRUE(result.applied);
+    mine.losses.push_back(result.loss);
+    mine.norms.push_back(result.grad_norm);
+  }
+}
+
+/// Steps [from, to) of a run of `seed`, on from the state in `begin`, if that has one.
+Outcome train(const Case& c, uint64_t seed = 7, int64_t from = 0, int64_t to = 5, const Outcome& begin = {}) {
   Outcome outcome;
   std::mutex mutex;
   run_ranks(c.ranks, [&](Communicator& comm) {
     at::set_num_threads(1);
     auto config = small_bert();
     config.recompute = c.recompute;
-    const auto model = make_bert(config, 7);
+    const auto model = make_bert(config, seed);
     if (c.freeze)
       for (auto& p : model->parameters()) p.value.requires_grad_(p.name.find("embeddings") == std::string::npos);
-    OptimizerSection section;
-    section.lr = 1e-2;
-    const auto engine = c.stage == 0 ? make_replicated_engine(*model, comm, section, true) : make_sharded_engine(*model, comm, section, c.stage, true);
-    Outcome mine;
-    for (int64_t step = 0; step < 5; ++step) {
-      const int64_t filled = step == 3 ? 3 : kSlots;  // a short step: some ranks have no leaf
-      const auto [first, last] = leaves_of(comm.rank(), comm.size(), kSlots);
-      const int64_t present = std::clamp<int64_t>(filled - first, 0, last - first);
-      engine->begin_step({kSlots, first, present, 70.0});
-      for (int64_t i = 0; i < present; ++i) engine->backward(model->loss(leaf(step, first + i), {true, 3, step}), i + 1 == present);
-      const auto result = engine->step(1e-2, false);
-      EXPECT_TRUE(result.applied);
-      mine.losses.push_back(result.loss);
-      mine.norms.push_back(result.grad_norm);
+    const auto engine = engine_of(c, *model, comm);
+    if (!begin.state.empty()) {
+      for (const auto& piece : engine->targets().pieces)
+        piece.data.copy_(begin.state.at(piece.name).narrow(0, piece.offset, piece.data.numel()));
+      engine->load_state(begin.small);
     }
+    Outcome mine;
+    take_steps(*engine, *model, comm, from, to, mine);
     const std::lock_guard lock(mutex);
     if (comm.rank() == 0) std::tie(outcome.losses, outcome.norms) = std::tie(mine.losses, mine.norms);
-    add_pieces(outcome.state, engine->state());
+    const auto state = engine->state();
+    add_pieces(outcome.state, state);
+    outcome.small = state.small;
   });
   return outcome;
+}
+
+void expect_same(const Outcome& outcome, const Outcome& reference, const std::string& what) {
+  EXPECT_EQ(outcome.losses, reference.losses) << what;
+  EXPECT_EQ(outcome.norms, reference.norms) << what;
+  ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
+  for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
 }
 
 class Stages : public testing::TestWithParam<bool> {};
@@ -101,20 +127,81 @@ TEST_P(Stages, HaveTheBitsOfStage0OnOneRank) {
   for (const int stage : {0, 1, 2, 3})
     for (const int ranks : {1, 2, 4, 8})
       for (const int64_t recompute : {0, 1, 2}) {  // none, every layer, two layers together
-        const auto outcome = train({stage, ranks, GetParam(), recompute});
         const auto what = "stage " + std::to_string(stage) + " on " + std::to_string(ranks) + " recompute " + std::to_string(recompute);
-        EXPECT_EQ(outcome.losses, reference.losses) << what;
-        EXPECT_EQ(outcome.norms, reference.norms) << what;
-        ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
-        for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
+        expect_same(train({stage, ranks, GetParam(), recompute}), reference, what);
       }
 }
 
 INSTANTIATE_TEST_SUITE_P(Freezing, Stages, testing::Values(false, true));
 
+/// What an update may be besides AdamW with one learning rate.
+struct Rule {
+  const char* name;
+  OptimizerName optimizer;
+  double layer_decay, l2_start;
+};
+class Rules : public testing::TestWithParam<Rule> {
+ protected:
+  static Case with(int stage, int ranks) {
+    Case c{stage, ranks};
+    c.optimizer.name = GetParam().optimizer;
+    c.optimizer.layer_decay = GetParam().layer_decay;
+    c.l2_start = GetParam().l2_start;
+    return c;
+  }
+};
+
+TEST_P(Rules, HaveTheSameBitsOnEveryNumberOfRanksAndStage) {
+  const auto reference = train(with(0, 1));
+  for (const int stage : {0, 1, 2, 3})
+    for (const int ranks : {1, 2, 4})
+      expect_same(train(with(stage, ranks)), reference, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
+}
+
+TEST_P(Rules, GoOnFromASavedState) {
+  const auto whole = train(with(0, 1));
+  const auto half = train(with(1, 2), 7, 0, 2);
+  for (const auto& [stage, ranks] : {std::pair{0, 2}, {1, 4}, {3, 2}}) {
+    auto joined = train(with(stage, ranks), 8, 2, 5, half);  // other first weights: everything must come from the state
+    joined.losses.insert(joined.losses.begin(), half.losses.begin(), half.losses.end());
+    joined.norms.insert(joined.norms.begin(), half.norms.begin(), half.norms.end());
+    expect_same(joined, whole, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
+  }
+  EXPECT_EQ(whole.state.count("start/classifier.weight"), GetParam().l2_start > 0 ? 1u : 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Updates, Rules,
+                         testing::Values(Rule{"lamb", OptimizerName::kLamb, 1, 0}, Rule{"layer_decay", OptimizerName::kAdamW, 0.7, 0},
+                                         Rule{"l2_start", OptimizerName::kAdamW, 1, 0.5}, Rule{"sgd", OptimizerName::kSgd, 0.7, 0.5},
+                                         Rule{"all", OptimizerName::kLamb, 0.7, 0.5}),
+                         [](const auto& rule) { return rule.param.name; });
+
+/// SGD without momentum moves a bias, which starts at 0, to -lr * gradient: for a power of two without rounding.
+TEST(LayerDecay, ScalesTheStepOfEveryLayer) {
+  Case plain{1, 2}, decayed{1, 2};
+  for (auto* c : {&plain, &decayed}) {
+    c->optimizer.name = OptimizerName::kSgd;
+    c->optimizer.momentum = c->optimizer.weight_decay = 0;
+  }
+  decayed.optimizer.layer_decay = 0.5;
+  const auto moved = train(plain, 7, 0, 1), less = train(decayed, 7, 0, 1);
+  int biases = 0;
+  for (const auto& [name, value] : moved.state) {
+    if (!name.starts_with("param/") || !name.ends_with(".bias")) continue;
+    const double share = name.find(".embeddings.") != std::string::npos ? 0.125
+                         : name.find(".layer.0.") != std::string::npos  ? 0.25
+                         : name.find(".layer.1.") != std::string::npos  ? 0.5
+                                                                        : 1.0;
+    EXPECT_TRUE(at::equal(less.state.at(name), share * value)) << name;
+    EXPECT_GT(value.abs().max().item<double>(), 0) << name;
+    ++biases;
+  }
+  EXPECT_EQ(biases, 1 + 2 * 8 + 1);
+}
+
 /// A table of 70,000 rows: the layout has two buckets, and the sparse gradient of one tensor lies in both.
 TEST(Stages, HaveTheBitsOfStage0OverSeveralBuckets) {
-  const auto run = [](int stage, int ranks) {
+  const auto run = [](OptimizerName name, int stage, int ranks) {
     std::map<std::string, at::Tensor> state;
     std::mutex mutex;
     run_ranks(ranks, [&](Communicator& comm) {
@@ -122,8 +209,9 @@ TEST(Stages, HaveTheBitsOfStage0OverSeveralBuckets) {
       config.vocab_size = 70'000;
       config.hidden_size = 64;
       const auto model = make_bert(config, 7);
-      const auto engine = stage == 0 ? make_replicated_engine(*model, comm, OptimizerSection{}, true)
-                                     : make_sharded_engine(*model, comm, OptimizerSection{}, stage, true);
+      Case c{stage, ranks};
+      c.optimizer.name = name;
+      const auto engine = engine_of(c, *model, comm);
       for (int64_t step = 0; step < 2; ++step) {
         const auto [first, last] = leaves_of(comm.rank(), comm.size(), 4);
         engine->begin_step({4, first, last - first, 40.0});
@@ -139,12 +227,13 @@ TEST(Stages, HaveTheBitsOfStage0OverSeveralBuckets) {
     });
     return state;
   };
-  const auto reference = run(0, 1);
-  for (const int stage : {1, 2})
-    for (const int ranks : {1, 2, 4}) {
-      const auto state = run(stage, ranks);
+  for (const auto rule : {OptimizerName::kAdamW, OptimizerName::kLamb}) {
+    const auto reference = run(rule, 0, 1);
+    for (const auto& [stage, ranks] : {std::pair{1, 1}, {1, 2}, {1, 4}, {2, 1}, {2, 2}, {2, 4}}) {
+      const auto state = run(rule, stage, ranks);
       for (const auto& [name, value] : reference) EXPECT_TRUE(at::equal(state.at(name), value)) << "stage " << stage << " on " << ranks << " " << name;
     }
+  }
 }
 
 TEST(Stages, ThreeRanksFollowWithinRounding) {

@@ -68,11 +68,13 @@ std::vector<KeyCase> training_keys() {
       {"optimizer.eps", "1.0e-8", "0.5", [](C c) { return c.optimizer.eps == 0.5; }, kComputes},
       {"optimizer.momentum", "0.9", "0.5", [](C c) { return c.optimizer.momentum == 0.5; }, kComputes},
       {"optimizer.clip_norm", "1", "0.5", [](C c) { return c.optimizer.clip_norm == 0.5; }, kComputes},
+      {"optimizer.layer_decay", "1", "0.5", [](C c) { return c.optimizer.layer_decay == 0.5; }, kComputes},
       {"schedule.name", "linear", "cosine", [](C c) { return c.schedule.name == ScheduleName::kCosine; }, kComputes},
       {"schedule.warmup", "0.1", "5", [](C c) { return c.schedule.warmup == 5; }, kComputes},
       {"schedule.epochs", "3", "0.5", [](C c) { return c.schedule.epochs == 0.5; }, kComputes},
       {"schedule.steps", "null", "9", [](C c) { return c.schedule.steps == 9; }, kComputes},
       {"finetune.freeze", "none", "backbone", [](C c) { return c.finetune.freeze_backbone; }, kComputes},
+      {"finetune.l2_start", "0", "0.5", [](C c) { return c.finetune.l2_start == 0.5; }, kComputes},
   };
 }
 

@@ -1,0 +1,98 @@
+#include "runtime/engine/step_engine.h"
+
+#include <ATen/ATen.h>
+#include <torch/autograd.h>
+
+#include <chrono>
+
+#include "runtime/engine/part_updates.h"
+
+namespace fmtrain {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+StepEngine::StepEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, double l2_start, FlatParams params,
+                       std::vector<Range> owned)
+    : comm_(comm), params_(std::move(params)),
+      optimizer_({optimizer, l2_start, model.config().layers}, layout(), std::move(owned), values()), model_(model),
+      clip_(optimizer.clip_norm),
+      hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
+  model.parameters_changed();
+}
+
+void StepEngine::set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets) {
+  buckets_of_ = std::move(buckets_of);
+  tensors_of_.assign(buckets, 0);
+  for (const auto& [first, last] : buckets_of_)
+    for (size_t b = first; b < last; ++b) ++tensors_of_[b];
+}
+
+void StepEngine::begin_step(const StepShape& shape) {
+  shape_ = shape;
+  facts_ = {std::vector<double>(static_cast<size_t>(shape.slots), 0.0),
+            at::zeros({norm_blocks({0, layout().numel})}, values().options().dtype(at::kDouble)), shape.divisor, false};
+  leaf_ = 0;
+  next_bucket_ = tensors_of_.size();
+  waiting_ = tensors_of_;
+  begin_leaves();
+}
+
+void StepEngine::backward(const Loss& loss, bool last) {
+  TORCH_CHECK(last == last_leaf(), "leaf ", leaf_, " of ", shape_.present, " is out of order");
+  facts_.losses[static_cast<size_t>(shape_.first + leaf_)] = loss.sum.item<double>();
+  torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, 1.0 / shape_.divisor)});
+  const at::NoGradGuard no_grad;
+  finish_leaf();
+  ++leaf_;
+}
+
+void StepEngine::gradient_ready(size_t tensor, const at::Tensor& gradient) {
+  add_gradient(tensor, gradient);
+  if (!last_leaf()) return;
+  for (size_t b = buckets_of_[tensor].first; b < buckets_of_[tensor].second; ++b) --waiting_[b];
+  // Backward finishes the last layers first, so buckets start from the back, always in this order on every rank.
+  size_t ready = next_bucket_;
+  while (ready > 0 && waiting_[ready - 1] == 0) --ready;
+  reduce_down_to(ready);
+}
+
+void StepEngine::reduce_down_to(size_t bucket) {
+  while (next_bucket_ > bucket) works_.push_back(reduce(--next_bucket_));
+}
+
+StepResult StepEngine::step(double lr, bool stop) {
+  TORCH_CHECK(leaf_ == shape_.present, "step after ", leaf_, " of ", shape_.present, " leaves");
+  const at::NoGradGuard no_grad;
+  StepResult result;
+  const double start = now();
+  reduce_down_to(0);
+  for (auto& work : works_) work.wait();
+  works_.clear();
+  add_squares(facts_.squares);
+  facts_.stop = stop;
+  agree(comm_, facts_, result);
+  const double agreed = now();
+  if (result.applied) {
+    // Of several ranks that fill in the same sum all have the same bits, and a sum of squares is not below 0: the largest counts.
+    const auto join = [this](at::Tensor table) { comm_.all_reduce(table, ReduceOp::kMax).wait(); };
+    optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm), join);
+    const double updated = now();
+    hand_out();
+    const double handed_out = now();
+    model_.parameters_changed();
+    result.optimizer = now() - agreed - (handed_out - updated);
+  }
+  result.communication = now() - start - result.optimizer;
+  return result;
+}
+
+void StepEngine::load_state(const Json& small) {
+  optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
+  hand_out();
+  model_.parameters_changed();
+}
+
+}  // namespace fmtrain

@@ -1,0 +1,68 @@
+// What all engines do alike: the leaves of a step one after the other, buckets of gradients reduced while the last backward still
+// runs, and one update that all ranks agree on. How gradients and parameters lie is the derived engine's.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <utility>
+#include <vector>
+
+#include "runtime/engine/agreement.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/flat_params.h"
+#include "runtime/engine/gradient_hooks.h"
+#include "runtime/engine/optimizer.h"
+
+namespace fmtrain {
+
+class StepEngine : public Engine {
+ public:
+  void begin_step(const StepShape& shape) final;
+  void backward(const Loss& loss, bool last_leaf) final;
+  StepResult step(double lr, bool stop) final;
+  void load_state(const Json& small) final;
+
+ protected:
+  /// This rank updates the ranges `owned` of the layout. `params` hold the values that the run starts from on every rank.
+  StepEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, double l2_start, FlatParams params,
+             std::vector<Range> owned);
+  const FlatLayout& layout() const { return params_.layout(); }
+  const at::Tensor& values() const { return params_.values(); }
+  const StepShape& shape() const { return shape_; }
+  bool last_leaf() const { return leaf_ + 1 == shape_.present; }
+  /// Buckets [first, last) that hold elements of each tensor, of `buckets`; once, when the engine is made.
+  void set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets);
+
+  virtual void begin_leaves() = 0;
+  virtual void add_gradient(size_t tensor, const at::Tensor& gradient) = 0;
+  virtual void finish_leaf() = 0;
+  /// Begins to reduce a bucket, of which every gradient is final; perhaps with a work that is to be waited for.
+  virtual Work reduce(size_t bucket) = 0;
+  /// The reduced gradient of each owned range, after all buckets were reduced.
+  virtual std::vector<at::Tensor> gradients() = 0;
+  /// Fills in the sums of squares of the norm blocks that are this rank's to sum.
+  virtual void add_squares(const at::Tensor& squares) = 0;
+  /// Every rank sees the parameters of every owner.
+  virtual void hand_out() = 0;
+
+  Communicator& comm_;
+  FlatParams params_;
+  Optimizer optimizer_;
+
+ private:
+  void gradient_ready(size_t tensor, const at::Tensor& gradient);
+  void reduce_down_to(size_t bucket);
+
+  TaskModel& model_;
+  double clip_;
+  std::vector<std::pair<size_t, size_t>> buckets_of_;
+  std::vector<int64_t> tensors_of_;  ///< tensors that have elements in each bucket
+  std::vector<int64_t> waiting_;     ///< of these, still without their final gradient
+  size_t next_bucket_ = 0;           ///< buckets below this one have not been started
+  std::vector<Work> works_;
+  StepShape shape_;
+  StepFacts facts_;
+  int64_t leaf_ = 0;
+  GradientHooks hooks_;
+};
+
+}  // namespace fmtrain
