@@ -96,6 +96,13 @@ class PosixFiles final : public FileOps {
     *free_bytes = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
     return result(status);
   }
+  int modified(int fd, int64_t* nanoseconds) override {
+    struct stat info {};
+    const int status = ::fstat(fd, &info);
+    *nanoseconds = static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+    return result(status);
+  }
+  int touch(int fd) override { return result(::futimens(fd, nullptr)); }
 };
 
 void require(int error, const std::string& path, const char* action) {

@@ -3,5 +3,7 @@ fmtrain_test(runtime_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCE
   unit/runtime/model_dir_test.cpp unit/runtime/predictor_test.cpp unit/runtime/evaluator_test.cpp unit/runtime/freeze_test.cpp
   unit/runtime/loader_test.cpp unit/runtime/replicas_test.cpp support/fail_files.cpp)
 add_dependencies(runtime_test fmtrain)
+fmtrain_test(run_lock_test LIBRARY fmtrain_base LABELS fault TIMEOUT 120 SOURCES
+  unit/runtime/run_lock_test.cpp unit/runtime/run_lock_races_test.cpp support/fail_files.cpp)
 add_test(NAME early_stop COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/early_stop.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 set_tests_properties(early_stop PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)

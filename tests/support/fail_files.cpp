@@ -1,5 +1,7 @@
 #include "tests/support/fail_files.h"
 
+#include <utility>
+
 namespace fmtrain {
 
 void FailFiles::fail_at(int64_t first, int error, bool from_then_on) {
@@ -10,9 +12,15 @@ void FailFiles::fail_at(int64_t first, int error, bool from_then_on) {
   failed_ = false;
 }
 
+void FailFiles::interrupt_at(int64_t at, std::function<void()> action) {
+  interrupt_at_ = at;
+  action_ = std::move(action);
+  calls_ = 0;
+}
+
 /// The error of this call, 0 when it shall be made.
 int FailFiles::next() {
-  ++calls_;
+  if (++calls_ == interrupt_at_) action_();
   if (first_ == 0 || calls_ < first_ || (calls_ > first_ && !from_then_on_)) return 0;
   failed_ = true;
   return error_;
@@ -95,6 +103,16 @@ int FailFiles::list(const std::string& path, std::vector<std::string>* names) {
 int FailFiles::space(const std::string& path, int64_t* free_bytes) {
   const int error = next();
   return error ? error : posix_files().space(path, free_bytes);
+}
+
+int FailFiles::modified(int fd, int64_t* nanoseconds) {
+  const int error = next();
+  return error ? error : posix_files().modified(fd, nanoseconds);
+}
+
+int FailFiles::touch(int fd) {
+  const int error = next();
+  return error ? error : posix_files().touch(fd);
 }
 
 }  // namespace fmtrain
