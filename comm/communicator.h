@@ -41,6 +41,8 @@ class Communicator {
   /// As allocate, but ranks that can share memory (for MPI: those of a node) get the same bytes, which exist once. For all_gather
   /// and broadcast only: each rank writes no more than its own piece before the call.
   virtual at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) = 0;
+  /// Ranks that allocate_shared gives the same bytes, this one included.
+  virtual int sharers() const { return 1; }
   /// In place: every rank ends with the reduction.
   virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
   /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.

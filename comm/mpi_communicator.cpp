@@ -63,6 +63,8 @@ class MpiCommunicator final : public Communicator {
     return memory;
   }
 
+  int sharers() const override { return node_.size(); }
+
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);
     return issue({call_of(Call::kAllReduce, buffer, static_cast<int>(op)), buffer, {}, op});

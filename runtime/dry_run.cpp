@@ -69,7 +69,7 @@ struct MemoryShape {
   int64_t leaves;           ///< of a rank, in one step
   int64_t states;           ///< of the optimizer, for every parameter
   int64_t bf16_copy, activations;  ///< bytes
-  bool exact;
+  bool exact, async;
   int ranks;                ///< all of one machine
 };
 
@@ -84,6 +84,7 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   m["gradients"] = 4 * ((streams ? std::min(s.trained, ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
   m["optimizer"] = 4 * s.states * (stage == 0 ? s.trained : share);
   m["activations"] = s.activations;
+  m["snapshot"] = s.async ? 4 * (1 + s.states) * share : 0;
   int64_t total = 0;
   for (const auto& [name, bytes] : m.items()) total += bytes.get<int64_t>();
   m["total"] = total;
@@ -97,7 +98,8 @@ MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const St
   for (const auto length : inputs.train->lengths()) mean += length;
   const double activations = activation_bytes(inputs.model->config(), largest_leaf(plan, *inputs.train), mean / static_cast<double>(inputs.train->size()));
   return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, states_of(config),
-          config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0, std::llround(activations), config.numerics.exact, ranks};
+          config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0, std::llround(activations), config.numerics.exact,
+          config.checkpoint.async, ranks};
 }
 
 Json learning_rates(const Config& config, int64_t steps) {

@@ -6,6 +6,7 @@
 
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
+#include "runtime/ledger.h"
 #include "runtime/model_dir.h"
 
 namespace fmtrain {
@@ -52,6 +53,7 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, a
     if (data && data->info().max_length > shape.max_positions)
       throw ConfigError("a prepared file was made for max_length " + std::to_string(data->info().max_length) + ", but the model has only " +
                         std::to_string(shape.max_positions) + " positions; prepare it again");
+  const Booking booking(Purpose::kParameters);
   const bool pretrained = config.model.init == Init::kPretrained;
   auto model = make_bert(shape, config.run.seed, pretrained ? Initial::kHead : Initial::kAll);
   if (pretrained) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "models/product_rate.h"
+#include "runtime/ledger.h"
 #include "runtime/model_dir.h"
 #include "runtime/report/memory.h"
 
@@ -69,6 +70,7 @@ Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord&
   const MemoryUse use = memory_use();
   std::vector<double> mine = phases(sums);
   for (const int64_t bytes : {use.rss, use.pss, use.peak_rss}) mine.push_back(static_cast<double>(bytes));
+  for (const auto& balance : ledger()) mine.insert(mine.end(), {static_cast<double>(balance.now), static_cast<double>(balance.peak)});
   const auto numbers = gathered(comm, at::tensor(mine, at::kDouble));
   auto name = at::zeros({kNameBytes}, at::kByte);
   std::memcpy(name.data_ptr(), host.data(), std::min<size_t>(host.size(), kNameBytes - 1));
@@ -79,6 +81,10 @@ Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord&
     Json rank{{"rank", r}, {"host", reinterpret_cast<const char*>(names[r].data_ptr())}, {"seconds", Json::object()}};
     for (const char* phase : kPhases) rank["seconds"][phase] = *n++;
     for (const char* kind : {"rss", "pss", "peak_rss"}) rank[kind] = static_cast<int64_t>(*n++);
+    for (const char* purpose : kPurposeNames) {
+      rank["ledger"][purpose] = {{"now", static_cast<int64_t>(n[0])}, {"peak", static_cast<int64_t>(n[1])}};
+      n += 2;
+    }
     ranks.push_back(std::move(rank));
   }
   return ranks;

@@ -8,8 +8,8 @@
 
 namespace fmtrain {
 
-/// Collective. For each rank {rank, host, rss, pss, peak_rss (bytes, -1: unknown), seconds {compute, communication, data,
-/// optimizer, other} of this start}, in rank order.
+/// Collective. For each rank {rank, host, rss, pss, peak_rss (bytes, -1: unknown), ledger {purpose: {now, peak}} (bytes, ledger.h),
+/// seconds {compute, communication, data, optimizer, other} of this start}, in rank order.
 Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord& sums);
 
 /// Collective. GFLOP/s of the matrix products of this model's shape, all ranks at once, added up over the ranks.

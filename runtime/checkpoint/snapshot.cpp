@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "runtime/ledger.h"
+
 namespace fmtrain {
 
 StateDict snapshot(const StateDict& live, at::Tensor& buffer) {
   const at::NoGradGuard no_grad;
+  const Booking booking(Purpose::kSnapshot);
   int64_t numel = 0;
   bool gpu = false;
   for (const auto& piece : live.pieces) {

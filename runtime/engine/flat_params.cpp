@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "runtime/ledger.h"
+
 namespace fmtrain {
 namespace {
 
@@ -23,6 +25,7 @@ FlatLayout make_layout(const std::vector<NamedParameter>& trainable) {
 FlatParams::FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory)
     : parameters_(std::move(trainable)), layout_(make_layout(parameters_)), values_(std::move(memory)) {
   TORCH_CHECK(!parameters_.empty(), "no trainable parameter");
+  const Booking booking(Purpose::kParameters);
   if (!values_.defined()) values_ = at::zeros({layout_.numel}, parameters_[0].value.options().requires_grad(false));
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& place = layout_.tensors[i];

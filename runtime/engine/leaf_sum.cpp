@@ -4,6 +4,8 @@
 
 #include <bit>
 
+#include "runtime/ledger.h"
+
 namespace fmtrain {
 namespace {
 
@@ -34,6 +36,7 @@ void LeafSum::begin(int64_t leaves) {
 }
 
 at::Tensor LeafSum::part(size_t buffer, size_t tensor) {
+  const Booking booking(Purpose::kGradients);
   while (buffer >= buffers_.size()) buffers_.push_back(at::zeros_like(buffers_[0]));
   const auto& place = layout_.tensors[tensor];
   return buffers_[buffer].narrow(0, place.offset, place.numel).view(place.shape);

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "runtime/engine/part_updates.h"
+#include "runtime/ledger.h"
 #include "runtime/parameter_place.h"
 
 namespace fmtrain {
@@ -30,6 +31,7 @@ TensorRates rates_of(const UpdateOptions& options, const FlatTensor& tensor) {
 Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values)
     : config_(options.optimizer), layout_(layout), owned_(std::move(owned)) {
   for (const auto& t : layout.tensors) rates_.push_back(rates_of(options, t));
+  const Booking booking(Purpose::kOptimizer);
   std::vector<at::Tensor> start;
   int64_t numel = 0;
   for (const auto& range : owned_) {

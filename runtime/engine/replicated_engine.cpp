@@ -3,6 +3,7 @@
 #include "runtime/engine/leaf_sum.h"
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/step_engine.h"
+#include "runtime/ledger.h"
 
 namespace fmtrain {
 namespace {
@@ -14,7 +15,7 @@ class ReplicatedEngine final : public StepEngine {
  public:
   ReplicatedEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact, double l2_start, FlatParams params)
       : StepEngine(model, comm, optimizer, l2_start, params, {{0, params.layout().numel}}),
-        op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum), gradient_(comm.allocate(layout().numel, at::kFloat)),
+        op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum), gradient_(booked(comm.allocate(layout().numel, at::kFloat), Purpose::kGradients)),
         sum_(layout(), gradient_, exact) {
     cut_buckets();
   }
@@ -66,6 +67,7 @@ class ReplicatedEngine final : public StepEngine {
 
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
                                                double l2_start) {
+  const Booking booking(Purpose::kGradients);
   return std::make_unique<ReplicatedEngine>(model, comm, optimizer, exact, l2_start, FlatParams(trainable(model)));
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/shard_plan.h"
 #include "runtime/engine/step_engine.h"
+#include "runtime/ledger.h"
 
 namespace fmtrain {
 namespace {
@@ -39,6 +40,7 @@ class ShardedEngine final : public StepEngine {
       each_bucket(t, [&](size_t b, Range) { buckets_of[t] = {std::min(buckets_of[t].first, b), b + 1}; });
     }
     set_buckets(std::move(buckets_of), plan_.buckets());
+    const Booking booking(Purpose::kGradients);
     if (stage == 1) make_whole_gradient();
     else shard_ = at::zeros({plan_.shard_numel()}, values().options());
   }
@@ -60,7 +62,8 @@ class ShardedEngine final : public StepEngine {
   bool streams() const { return stage_ > 1 && shape().present <= 1; }
 
   void make_whole_gradient() {
-    whole_ = stage_ == 1 ? comm_.allocate(plan_.padded(), at::kFloat) : at::zeros({plan_.padded()}, values().options());
+    const Booking booking(Purpose::kGradients);
+    whole_ = stage_ == 1 ? booked(comm_.allocate(plan_.padded(), at::kFloat), Purpose::kGradients) : at::zeros({plan_.padded()}, values().options());
     sum_ = std::make_unique<LeafSum>(layout(), whole_.narrow(0, 0, layout().numel), exact_);
   }
 
@@ -82,6 +85,7 @@ class ShardedEngine final : public StepEngine {
 
   at::Tensor& bucket_memory(size_t b) {
     auto& memory = live_[b];
+    const Booking booking(Purpose::kGradients);
     // -0.0: x + -0.0 == x also where x is -0.0, as for a rank without a leaf
     if (!memory.defined()) memory = at::full({plan_.bucket(b).numel()}, shape().present == 0 ? -0.0 : 0.0, values().options());
     return memory;
@@ -148,7 +152,8 @@ std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
   const auto parameters = trainable(model);
   const ShardPlan plan(make_layout(parameters).numel, comm.size());
-  FlatParams params(parameters, comm.allocate_shared(plan.padded(), at::kFloat));
+  const Booking booking(Purpose::kParameters);
+  FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share
   return std::make_unique<ShardedEngine>(model, comm, optimizer, stage, exact, l2_start, plan, std::move(params));
 }
