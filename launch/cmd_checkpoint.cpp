@@ -1,9 +1,13 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "launch/commands.h"
 #include "runtime/checkpoint/tools.h"
 #include "runtime/errors.h"
+#include "runtime/run_lock.h"
 
 namespace fmtrain {
 namespace {
@@ -135,9 +139,13 @@ const Command kCommands[] = {
     {"export", "Joins the parameters of all ranks into one safetensors file with Hugging Face's names.",
      "export runs/ner_wnut17/checkpoints/step-321 -o model.safetensors",
      [](const Options& o) { return export_checkpoint(posix_files(), o.path, o.output); }, text_of_export, always},
-    {"prune", "Deletes old checkpoints, but never the newest that verify nor the best. Not while the run is running.",
+    {"prune", "Deletes old checkpoints, but never the newest that verify nor the best. Exit code 9 while the run is running.",
      "prune runs/ner_wnut17 --keep 1 --dry-run",
      [](const Options& o) {
+       std::optional<RunLock> lock;
+       char host[256] = "";
+       ::gethostname(host, sizeof host - 1);
+       if (!o.dry_run) lock.emplace(posix_files(), o.path, this_process(host, "", 0));
        Json facts = prune_checkpoints(posix_files(), o.path, o.keep, o.dry_run);
        facts["dry_run"] = o.dry_run;
        return facts;

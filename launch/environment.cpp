@@ -26,6 +26,16 @@ WatchOptions watch_options() {
   return options;
 }
 
+std::string slurm_job() {
+  const char* text = std::getenv("SLURM_JOB_ID");
+  return text ? text : "";
+}
+
+int64_t slurm_restarts() {
+  const char* text = std::getenv("SLURM_RESTART_COUNT");
+  return text ? std::atoll(text) : 0;
+}
+
 double slurm_end_time() {
   const char* text = std::getenv("SLURM_JOB_END_TIME");
   return text ? std::atof(text) : 0;

@@ -16,6 +16,7 @@
 #include "launch/device.h"
 #include "launch/environment.h"
 #include "launch/versions.h"
+#include "runtime/ledger.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
 #include "runtime/watch/agreement.h"
@@ -54,7 +55,7 @@ struct Ending {
   RunStatus status;
 
   void record(ExitCode code, const std::string& reason, const std::vector<RankState>& ranks = {}) const {
-    if (run_dir.empty()) return;
+    if (run_dir.empty() || code == ExitCode::kLocked) return;  // what lies there is another run's
     const ExitRecord exit{static_cast<int>(code), reason, rank, host, status.phase(), status.step()};
     write_exit(run_dir, exit);
     if (code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
@@ -106,10 +107,13 @@ struct Seats {
 
 int run_training(const std::string& config_path, const std::vector<std::string>& overrides, bool resume) {
   take_stop_signals();
+  start_ledger();
   RunOptions options;
   options.started = now();
   options.resume = resume;
   options.versions = program_versions();
+  options.job = slurm_job();
+  options.restart = slurm_restarts();
   Ending ending;
   options.status = &ending.status;
   std::optional<MpiSession> session;

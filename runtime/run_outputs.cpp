@@ -66,6 +66,7 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     fs::create_directories(dir_, error);
     if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
     posix_files().sync_dir(fs::absolute(dir_).parent_path().string());  // its name lasts as what is in it does; no rule where that fails
+    lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options.host, options.job, options.restart));
     clear_exit(dir_);
     clear_failure(dir_);
     if (!options.resume) remove_old_run(dir_);
@@ -83,6 +84,12 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
 
 RunOutputs::~RunOutputs() {
   if (progress_) progress_->finish();
+}
+
+/// Before anything is published.
+void RunOutputs::must_own() const {
+  std::string why;
+  if (lock_ && !lock_->still_mine(&why)) throw Error(ExitCode::kLocked, why);
 }
 
 bool RunOutputs::has_model() const { return fs::exists(model_dir() + "/fmtrain.json"); }
@@ -150,6 +157,7 @@ void RunOutputs::sync() {
 }
 
 void RunOutputs::write_model(RunInputs& inputs, const TrainState& state) {
+  must_own();
   Json lineage = lineage_json(config_, inputs);
   lineage["step"] = state.step;
   write_model_dir(model_dir(), *inputs.model, inputs.labels, inputs.model_dir,
@@ -162,6 +170,7 @@ void RunOutputs::report(RunInputs& inputs, const TrainState& state, const Json& 
   const Json ranks = gather_ranks(comm_, options_.host, sums_);
   const double products = gather_product_rate(comm_, *inputs.model, kProductRows, options_.device);
   if (!main()) return;
+  must_own();
   const Json report = run_report({config_, options_, inputs, state, before_, after, ranks, first_step_, products, saves_});
   const std::string text = report_text(report);
   write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");

@@ -11,6 +11,7 @@
 #include "runtime/report/progress.h"
 #include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"
+#include "runtime/run_lock.h"
 #include "runtime/run_report.h"
 #include "runtime/train_state.h"
 #include "runtime/trainer.h"
@@ -24,9 +25,11 @@ struct StepTimes {
 
 class RunOutputs {
  public:
-  /// Collective. Makes the run directory with config.yaml; `options.resume` false empties it of an earlier run.
+  /// Collective. Makes the run directory, takes its lock (Error with kLocked when another run has it), writes config.yaml;
+  /// `options.resume` false empties it of an earlier run.
   RunOutputs(const Config& config, Communicator& comm, const RunOptions& options);
   ~RunOutputs();
+  RunLock* lock() const { return lock_.get(); }  ///< null on all ranks but 0
   std::string checkpoint_dir() const { return dir_ + "/checkpoints"; }
   std::string model_dir() const { return dir_ + "/model"; }
   bool has_model() const;
@@ -53,10 +56,12 @@ class RunOutputs {
  private:
   bool main() const { return comm_.rank() == 0; }
   void say(const std::string& text);
+  void must_own() const;
   const Config& config_;
   Communicator& comm_;
   const RunOptions& options_;
   std::string dir_;
+  std::unique_ptr<RunLock> lock_;
   Json before_;
   std::shared_ptr<spdlog::logger> console_;
   std::unique_ptr<ProgressLine> progress_;

@@ -12,6 +12,7 @@
 #include "runtime/engine/schedule.h"
 #include "runtime/evaluator.h"
 #include "runtime/metrics/metric.h"
+#include "runtime/ledger.h"
 #include "runtime/model_dir.h"
 #include "runtime/replicas.h"
 #include "runtime/run_inputs.h"
@@ -32,7 +33,7 @@ class Trainer {
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         engine_(make_engine()),
-        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep) {
+        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()) {
     check_ranks(config.batch, comm.size());
   }
 
@@ -140,6 +141,7 @@ class Trainer {
 
   StepResult one_step(Loader& loader) {
     enter("train");
+    const Booking booking(Purpose::kActivations);
     const double start = mark_, waited = loader.waited();
     const Step step = plan_.step(state_.step);
     const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);

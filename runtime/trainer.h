@@ -19,6 +19,8 @@ struct RunOptions {
   std::string device = "cpu";             ///< where the model lives: "cpu" or "cuda:N"
   std::string host = "localhost";         ///< this rank's
   int hosts = 1, threads = 1;             ///< for the report
+  std::string job;                        ///< the scheduler's number of this job, "" without one
+  int64_t restart = 0;                    ///< how often the scheduler had started it before
   Json versions = Json::object();         ///< of this program and its libraries, for the report
   RunStatus* status = nullptr;            ///< kept up to date when given
   double started = 0;                     ///< steady-clock seconds when the program started, for first_step_s

@@ -48,8 +48,8 @@ void fill(const StateDict& targets, const StoredPiece& piece, int64_t first, con
 
 }  // namespace
 
-CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep)
-    : place_{std::move(dir), files, comm, keep} {
+CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep, RunLock* lock)
+    : place_{std::move(dir), files, comm, keep, lock, lock ? lock->generation() : 0} {
   int error = 0;
   if (comm.rank() == 0) {
     std::vector<std::string> names;
@@ -86,13 +86,33 @@ std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
   return outcome == CheckpointSave::Outcome::kSaved;
 }
 
+std::vector<int64_t> CheckpointStore::steps_of_owners() const {
+  auto all = steps();
+  int64_t highest = 0;
+  for (size_t i = all.size(); i-- > 0;) {  // the oldest first
+    int64_t generation = highest;
+    try {
+      generation = generation_of(read_manifest(place_.files, path(all[i])));
+    } catch (const std::exception&) {
+      continue;  // it will be found damaged, and said so
+    }
+    if (generation >= highest) {
+      highest = generation;
+      continue;
+    }
+    std::fprintf(stderr, "fmtrain: warning: %s: ignored: a run wrote it after another one had taken over\n", path(all[i]).c_str());
+    all.erase(all.begin() + static_cast<int64_t>(i));
+  }
+  return all;
+}
+
 /// Collective. Rank 0's steps: on shared storage listings may differ between nodes for a minute.
 std::vector<int64_t> CheckpointStore::agreed_steps() {
   std::vector<int64_t> all;
   std::string why;
   if (place_.comm.rank() == 0) {
     try {
-      all = steps();
+      all = steps_of_owners();
     } catch (const std::exception& error) {
       why = error.what();
     }
@@ -123,6 +143,7 @@ Json CheckpointStore::load(int64_t step, const StateDict& targets, const Json& f
     if (!tiles(filled[i], target.offset, target.offset + target.data.numel()))
       throw CheckpointError(path(step) + ": does not hold every element of " + target.name + " once");
   }
+  place_.generation = std::max(place_.generation, generation_of(manifest));
   return manifest.at("state");
 }
 

@@ -18,8 +18,9 @@ namespace fmtrain {
 class CheckpointStore {
  public:
   /// Collective. `dir` is RUN/checkpoints, made when missing; leftovers of broken saves are removed by rank 0, so only the
-  /// training run itself may construct one. keep >= 1. Throws StorageError on every rank when `dir` cannot be made.
-  CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep);
+  /// training run itself may construct one. keep >= 1. `lock`: of the run directory, on rank 0. Throws StorageError on every rank
+  /// when `dir` cannot be made.
+  CheckpointStore(std::string dir, FileOps& files, Communicator& comm, int64_t keep, RunLock* lock = nullptr);
   /// Collective. Write this rank's pieces, fsync, agree, then rank 0 writes the manifest and renames; all is read back, and only
   /// then checkpoints are deleted that are neither among the newest `keep` nor of best_step (save.h). Returns false (on every
   /// rank, with *why) when storage failed; the older checkpoints are then untouched. `fixed` must be equal on load. A valid step-N
@@ -34,7 +35,8 @@ class CheckpointStore {
   bool saving() const { return save_ != nullptr; }     ///< the same on all ranks
   double save_seconds() const { return save_seconds_; }  ///< that this rank's last save took, without waiting for other ranks
   /// Collective. Fill `targets` from the newest valid checkpoint and return its small state; nothing when there is none.
-  /// Rank 0's list of checkpoints is used by all. Damaged ones are named on stderr, an older one is tried, and once that is
+  /// Rank 0's list of checkpoints is used by all, without those of a lower generation than an older one has: what a run wrote that
+  /// did not know yet that another one had taken over. Damaged ones are named on stderr, an older one is tried, and once that is
   /// loaded they are renamed to .bad-...; CheckpointError when none of several is valid, and then nothing is renamed.
   /// ConfigError with the differences when `fixed` differs. All ranks return or throw alike.
   std::optional<Json> load_newest(const StateDict& targets, const Json& fixed);
@@ -47,6 +49,7 @@ class CheckpointStore {
  private:
   std::string path(int64_t step) const { return place_.dir + "/step-" + std::to_string(step); }
   std::vector<int64_t> agreed_steps();
+  std::vector<int64_t> steps_of_owners() const;
   Json load(int64_t step, const StateDict& targets, const Json& fixed);
   void set_aside(const std::vector<int64_t>& damaged);
 

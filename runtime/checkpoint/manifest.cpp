@@ -145,6 +145,11 @@ std::vector<int64_t> checkpoint_steps(FileOps& files, const std::string& dir) {
   return steps;
 }
 
+int64_t generation_of(const Json& manifest) {
+  const auto found = manifest.find("generation");
+  return found != manifest.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+}
+
 std::string bad_name(const std::string& dir, int64_t step) {
   char nonce[16];
   std::snprintf(nonce, sizeof nonce, "%08x", std::random_device{}());

@@ -24,6 +24,9 @@ std::string manifest_text(const Json& members);
 /// name, size and the right number of hashes. Throws CheckpointError "file: what".
 Json read_manifest(FileOps& files, const std::string& checkpoint);
 
+/// Of the owner of the run directory who wrote it (run_lock.h); 0 where that is not said.
+int64_t generation_of(const Json& manifest);
+
 /// Opens a file of the manifest's list, calls `use(fd)`, closes. What is thrown becomes a CheckpointError "file: what".
 void with_file(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<void(int)>& use);
 

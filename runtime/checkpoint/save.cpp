@@ -11,10 +11,12 @@
 
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/shard.h"
+#include "runtime/errors.h"
 
 namespace fmtrain {
 namespace {
 
+constexpr int kNotOurs = 1 << 16;      ///< beside errno values: the run directory is another run's now
 constexpr double kSpaceFactor = 1.1;  ///< of the bytes of a checkpoint, which must be free
 
 std::string hash_text(int64_t high, int64_t low) {
@@ -43,6 +45,7 @@ int64_t largest(Communicator& comm, int64_t value) {
 }
 
 void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared) {
+  if (place.lock && !place.lock->still_mine()) return;
   guarded([&] {
     const auto all = checkpoint_steps(place.files, place.dir);
     for (size_t i = static_cast<size_t>(place.keep); i < all.size(); ++i)
@@ -96,6 +99,8 @@ void CheckpointSave::part_ended(int error) {
 bool CheckpointSave::agreed(int error, const char* action) {
   const auto worst = static_cast<int>(largest(place_.comm, error));
   if (worst == 0) return true;
+  if (worst == kNotOurs) throw Error(ExitCode::kLocked, place_.dir + ": another run has taken this directory over; this one ends without a checkpoint of step " +
+                                                           std::to_string(request_.step));
   if (main()) remove_tree(place_.files, temporary());
   why_ = place_.dir + ": cannot " + action + " the checkpoint of step " + std::to_string(request_.step) + ": " + std::strerror(worst);
   outcome_ = Outcome::kFailed;
@@ -107,7 +112,7 @@ bool CheckpointSave::agreed(int error, const char* action) {
 bool CheckpointSave::keeps_valid() {
   try {
     const Json manifest = read_manifest(place_.files, path());
-    if (manifest.at("step") != request_.step || manifest.at("fixed") != request_.fixed) return false;
+    if (manifest.at("step") != request_.step || manifest.at("fixed") != request_.fixed || generation_of(manifest) < place_.generation) return false;
     verify_checkpoint(place_.files, path());
     return place_.files.sync_dir(place_.dir) == 0;  // the save that made it may have ended before this
   } catch (const std::exception&) {
@@ -158,6 +163,7 @@ void CheckpointSave::gather_manifest() {
   }
   manifest_ = {{"format", kCheckpointFormat}, {"step", request_.step}, {"ranks", ranks}, {"fixed", request_.fixed}, {"state", request_.small},
                {"files", list}};
+  if (place_.generation > 0) manifest_["generation"] = place_.generation;
 }
 
 /// The temporary directory becomes step-N. A step-N that could not be kept is set aside only now, and put back on failure.
@@ -166,6 +172,7 @@ int CheckpointSave::commit() {
   FileOps& files = place_.files;
   const std::string aside = bad_name(place_.dir, request_.step);
   if (const int error = replace_file(files, temporary() + "/manifest.json", manifest_text(manifest_))) return error;
+  if (place_.lock && !place_.lock->still_mine()) return kNotOurs;
   const int moved = files.rename(path(), aside);
   if (moved != 0 && moved != ENOENT) return moved;
   if (const int error = files.rename(temporary(), path())) {

@@ -8,6 +8,7 @@
 #include "comm/communicator.h"
 #include "runtime/checkpoint/state_dict.h"
 #include "runtime/file_ops.h"
+#include "runtime/run_lock.h"
 
 namespace fmtrain {
 
@@ -16,7 +17,9 @@ struct SavePlace {
   std::string dir;  ///< RUN/checkpoints
   FileOps& files;
   Communicator& comm;
-  int64_t keep = 3;  ///< newest checkpoints that are kept
+  int64_t keep = 3;           ///< newest checkpoints that are kept
+  RunLock* lock = nullptr;    ///< rank 0: nothing is published or deleted once it is another's; none: not guarded
+  int64_t generation = 0;     ///< of the owner, for the manifest
 };
 
 struct SaveRequest {
@@ -42,7 +45,8 @@ class CheckpointSave {
   /// Waits for this rank's thread.
   ~CheckpointSave() = default;
   /// Collective. Parts follow each other once all ranks have ended the last one: write the shard, write the manifest and rename,
-  /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's.
+  /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's. Throws Error with kLocked, on all
+  /// ranks, when the lock is another run's.
   Outcome advance(bool wait);
   /// After kFailed: what, where, and why.
   const std::string& why() const { return why_; }
