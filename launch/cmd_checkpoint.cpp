@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -145,7 +146,7 @@ const Command kCommands[] = {
        std::optional<RunLock> lock;
        char host[256] = "";
        ::gethostname(host, sizeof host - 1);
-       if (!o.dry_run) lock.emplace(posix_files(), o.path, this_process(host, "", 0));
+       if (!o.dry_run && std::filesystem::is_directory(o.path + "/checkpoints")) lock.emplace(posix_files(), o.path, this_process(host, "", 0));
        Json facts = prune_checkpoints(posix_files(), o.path, o.keep, o.dry_run);
        facts["dry_run"] = o.dry_run;
        return facts;

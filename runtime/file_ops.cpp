@@ -90,6 +90,7 @@ class PosixFiles final : public FileOps {
     std::sort(names->begin(), names->end());
     return error;
   }
+  int reserve(int fd, int64_t bytes) override { return ::posix_fallocate(fd, 0, bytes); }
   int space(const std::string& path, int64_t* free_bytes) override {
     struct statvfs info {};
     const int status = ::statvfs(path.c_str(), &info);

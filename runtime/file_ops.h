@@ -26,6 +26,7 @@ class FileOps {
   virtual int size(int fd, int64_t* bytes) = 0;
   virtual int list(const std::string& path, std::vector<std::string>* names) = 0;  ///< without . and ..; sorted
   virtual int space(const std::string& path, int64_t* free_bytes) = 0;
+  virtual int reserve(int, int64_t) { return ENOSYS; }    ///< bytes of an open file, taken from the disk and from quotas now
   virtual int modified(int, int64_t*) { return ENOSYS; }  ///< last modification, nanoseconds, by the clock of the file server
   virtual int touch(int) { return ENOSYS; }               ///< makes that now, by the same clock
 };

@@ -100,7 +100,9 @@ void RunOutputs::say(const std::string& text) {
   else say_info(*console_, text);
 }
 
-void RunOutputs::warn(const std::string& text) { say_warning(*console_, text); }
+void RunOutputs::warn(const std::string& text) {
+  if (main()) say_warning(*console_, text);
+}
 
 void RunOutputs::save_ended(bool saved, double seconds) {
   ++(saved ? saves_.saved : saves_.failed);

@@ -38,7 +38,7 @@ class RunOutputs {
   /// Opens the logs. They go on after `state`: later lines are cut off.
   void begin(const TrainState& state, int64_t total_steps);
   void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);
-  void warn(const std::string& text);
+  void warn(const std::string& text);  ///< of what all ranks know alike: said once
   /// Training waited `seconds` for a checkpoint; a save has ended that took `seconds`.
   void save_stalled(double seconds) { saves_.stall_seconds += seconds; }
   void save_ended(bool saved, double seconds);

@@ -17,12 +17,13 @@
 #include "runtime/replicas.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_outputs.h"
+#include "runtime/stragglers.h"
 #include "runtime/train_state.h"
 
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kStepsBetweenComparisons = 1000;
+constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -33,13 +34,14 @@ class Trainer {
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         engine_(make_engine()),
-        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()) {
+        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host) {
     check_ranks(config.batch, comm.size());
   }
 
   ExitCode run() {
     outputs_.describe(inputs_, groups_, plan_, total_steps_);
     resume();
+    if (!done()) checkpoints_.must_fit(engine_->state());
     if (!done()) count_restart(posix_files(), config_.run.dir, comm_, state_.step, options_.resume);
     outputs_.begin(state_, total_steps_);
     evaluate_before();
@@ -109,7 +111,7 @@ class Trainer {
     Loader loader(*inputs_.train, [this, at = next_read, leaf = size_t{0}, ids = std::vector<std::vector<int64_t>>{}]() mutable {
       return next_leaf(at, leaf, ids);
     });
-    mark_ = now();
+    mark_ = save_began_ = now();
     while (!done()) {
       const StepResult result = one_step(loader);
       follow_save(false);
@@ -148,8 +150,10 @@ class Trainer {
     const auto present = static_cast<int64_t>(leaves_of_this_rank(step).size());
     engine_->begin_step({plan_.leaves(), leaves_of(comm_.rank(), comm_.size(), plan_.leaves()).first, present,
                          static_cast<double>(std::max<int64_t>(step.valid_targets, 1))});
+    int64_t tokens = 0;
     for (int64_t leaf = 0; leaf < present; ++leaf) {
       const auto batch = loader.next();
+      tokens += batch->positions.numel();
       engine_->backward(inputs_.model->loss(to(*batch, at::Device(options_.device)), Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
     }
     const double computed = now();
@@ -161,7 +165,9 @@ class Trainer {
     mark_ = now();
     last_step_ = mark_ - start;
     state_.seconds += last_step_;
-    outputs_.step(state_, step, result, lr, {mark_ - start, computed - start - (loader.waited() - waited), loader.waited() - waited});
+    const double computing = computed - start - (loader.waited() - waited);
+    outputs_.step(state_, step, result, lr, {mark_ - start, computing, loader.waited() - waited});
+    if (const auto slow = stragglers_.step(tokens, computing); !slow.empty()) outputs_.warn(slow);
     if (state_.step % kStepsBetweenComparisons == 0) compare_replicas();
     if (boundary()) mark_ = now();
     return result;
@@ -185,9 +191,15 @@ class Trainer {
   bool boundary() {
     const bool evaluates = at(config_.evaluate.every);
     if (evaluates) evaluate_now();
-    const bool saves = at(config_.checkpoint.every) || done();
+    const bool saves = at(config_.checkpoint.every) || done() || overdue();
     if (saves) save();
     return evaluates || saves;
+  }
+
+  /// No more than checkpoint.seconds of work is at stake, however long an epoch is. The ranks agree, for their clocks do not.
+  bool overdue() {
+    if (state_.step % kStepsBetweenClocks != 0) return false;
+    return largest(comm_, now() - save_began_ > config_.checkpoint.seconds ? 1 : 0) == 1;
   }
 
   void evaluate_now() {
@@ -211,7 +223,7 @@ class Trainer {
   void save() {
     enter("checkpoint");
     follow_save(true);
-    const double start = now();
+    const double start = save_began_ = now();
     outputs_.sync();
     compare_replicas();
     const StateDict state = engine_->state();
@@ -265,10 +277,11 @@ class Trainer {
   std::vector<ParameterGroup> groups_;
   std::unique_ptr<Engine> engine_;
   CheckpointStore checkpoints_;
+  Stragglers stragglers_;
   TrainState state_;
   int failed_saves_ = 0;  ///< in a row
   std::string save_fault_;
-  double last_step_ = 0, longest_save_ = 0;  ///< seconds
+  double last_step_ = 0, save_began_ = 0, longest_save_ = 0;  ///< seconds
   double mark_ = 0;  ///< when the last step ended: a step's time is that to its own end, so logging counts
 };
 

@@ -180,6 +180,10 @@ std::optional<Json> CheckpointStore::load_newest(const StateDict& targets, const
   return std::nullopt;
 }
 
+void CheckpointStore::must_fit(const StateDict& state) const {
+  if (const auto problem = try_room(place_, state); !problem.empty()) throw StorageError(problem);
+}
+
 void CheckpointStore::prune(int64_t best_step) {
   if (place_.comm.rank() == 0) delete_surplus(place_, {best_step});
 }

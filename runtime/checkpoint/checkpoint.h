@@ -40,6 +40,8 @@ class CheckpointStore {
   /// loaded they are renamed to .bad-...; CheckpointError when none of several is valid, and then nothing is renamed.
   /// ConfigError with the differences when `fixed` differs. All ranks return or throw alike.
   std::optional<Json> load_newest(const StateDict& targets, const Json& fixed);
+  /// Collective. Throws StorageError on all ranks when a checkpoint of `state` would not fit on the disk or into a quota.
+  void must_fit(const StateDict& state) const;
   /// Deletes what a save deletes at its end: a start that was killed before that leaves one too many. To be called when the newest
   /// checkpoint has been loaded, and so verified.
   void prune(int64_t best_step);

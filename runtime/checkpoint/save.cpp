@@ -44,6 +44,25 @@ int64_t largest(Communicator& comm, int64_t value) {
   return shared.item<int64_t>();
 }
 
+namespace {
+
+/// Collective. Room for the shards of all ranks, of `bytes` here, and a tenth more: "", or what is missing.
+std::string missing_space(const SavePlace& place, int64_t bytes) {
+  auto sum = at::full({1}, bytes, at::kLong);
+  place.comm.all_reduce(sum, ReduceOp::kSum).wait();
+  const auto needed = static_cast<int64_t>(std::ceil(static_cast<double>(sum.item<int64_t>()) * kSpaceFactor));
+  int64_t free = 0;
+  const int error = place.comm.rank() == 0 ? guarded([&] { return place.files.space(place.dir, &free); }) : 0;
+  auto known = at::tensor({int64_t{error}, error ? 0 : free});
+  place.comm.all_reduce(known, ReduceOp::kMax).wait();
+  const auto worst = static_cast<int>(known[0].item<int64_t>());
+  free = known[1].item<int64_t>();
+  if (worst) return std::string("cannot tell how much space is free: ") + std::strerror(worst);
+  return free >= needed ? "" : "it needs " + std::to_string(needed) + " bytes, " + std::to_string(free) + " are free";
+}
+
+}  // namespace
+
 void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared) {
   if (place.lock && !place.lock->still_mine()) return;
   guarded([&] {
@@ -54,10 +73,28 @@ void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared) 
   });
 }
 
+std::string try_room(const SavePlace& place, const StateDict& state) {
+  const int64_t bytes = shard_bytes(state);
+  if (const auto problem = missing_space(place, bytes); !problem.empty()) return place.dir + ": no room for checkpoints: " + problem;
+  const std::string file = place.dir + "/.tmp-room-" + std::to_string(place.comm.rank());
+  const int error = guarded([&] {
+    int fd = -1;
+    if (const int failed = place.files.create_exclusive(file, &fd)) return failed;
+    const int reserved = place.files.reserve(fd, bytes), closed = place.files.close(fd);
+    place.files.unlink(file);
+    return reserved == ENOSYS || reserved == EOPNOTSUPP || reserved == EINVAL ? closed : reserved;  // not every file system can
+  });
+  const auto worst = static_cast<int>(largest(place.comm, error));
+  if (worst == 0) return "";
+  return place.dir + ": no room for checkpoints of " + std::to_string(bytes) + " bytes a rank: " + std::strerror(worst);
+}
+
 CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request) : place_(place), request_(std::move(request)) {
   if (largest(place.comm, main() && keeps_valid() ? 1 : 0) == 1) outcome_ = Outcome::kSaved;
-  else if (!has_space()) outcome_ = Outcome::kFailed;
-  else if (agreed(main() ? guarded([&] { return make_temporary(); }) : 0, "write")) start(&CheckpointSave::write);
+  else if (const auto problem = missing_space(place, shard_bytes(request_.state)); !problem.empty()) {
+    outcome_ = Outcome::kFailed;
+    why_ = place.dir + ": no checkpoint of step " + std::to_string(request_.step) + ": " + problem;
+  } else if (agreed(main() ? guarded([&] { return make_temporary(); }) : 0, "write")) start(&CheckpointSave::write);
 }
 
 /// The parts in their order, and what each is called when it fails.
@@ -118,24 +155,6 @@ bool CheckpointSave::keeps_valid() {
   } catch (const std::exception&) {
     return false;
   }
-}
-
-/// Collective. Room for the shards of all ranks and a tenth more, asked before anything is touched.
-bool CheckpointSave::has_space() {
-  auto sum = at::full({1}, shard_bytes(request_.state), at::kLong);
-  place_.comm.all_reduce(sum, ReduceOp::kSum).wait();
-  const auto needed = static_cast<int64_t>(std::ceil(static_cast<double>(sum.item<int64_t>()) * kSpaceFactor));
-  int64_t free = 0;
-  const int error = main() ? guarded([&] { return place_.files.space(place_.dir, &free); }) : 0;
-  auto known = at::tensor({int64_t{error}, error ? 0 : free});
-  place_.comm.all_reduce(known, ReduceOp::kMax).wait();
-  const auto worst = static_cast<int>(known[0].item<int64_t>());
-  free = known[1].item<int64_t>();
-  if (worst == 0 && free >= needed) return true;
-  why_ = place_.dir + ": no checkpoint of step " + std::to_string(request_.step) + ": " +
-         (worst ? std::string("cannot tell how much space is free: ") + std::strerror(worst)
-                : "it needs " + std::to_string(needed) + " bytes, " + std::to_string(free) + " are free");
-  return false;
 }
 
 int CheckpointSave::make_temporary() {

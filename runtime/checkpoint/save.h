@@ -36,6 +36,10 @@ int64_t largest(Communicator& comm, int64_t value);
 /// time.
 void delete_surplus(const SavePlace& place, const std::vector<int64_t>& spared);
 
+/// Collective, before the first update: takes the bytes of a checkpoint of `state` from the disk on every rank and gives them back,
+/// for a quota shows only when it is used. "" on all ranks, or what is wrong.
+std::string try_room(const SavePlace& place, const StateDict& state);
+
 class CheckpointSave {
  public:
   enum class Outcome { kInFlight, kSaved, kFailed };
@@ -60,7 +64,6 @@ class CheckpointSave {
   std::string path() const { return place_.dir + "/step-" + std::to_string(request_.step); }
   std::string temporary() const { return place_.dir + "/.tmp-" + std::to_string(request_.step); }
   bool keeps_valid();
-  bool has_space();
   bool agreed(int error, const char* action);
   void start(Part part);
   void part_ended(int error);

@@ -103,6 +103,7 @@ struct EvaluateSection {
 
 struct CheckpointSection {
   Every every;
+  double seconds = 1800;                ///< longest time between two
   int64_t keep = 3;                     ///< checkpoints kept besides the best
   bool async = true;                    ///< write behind the next steps
 };

@@ -254,6 +254,10 @@ std::vector<Line> system_keys() {
       key("checkpoint.every", "at the end of every epoch, or every n steps", &C::checkpoint, &CheckpointSection::every)
           .unit("steps")
           .free(),
+      key("checkpoint.seconds", "longest time between two, however long an epoch is", &C::checkpoint, &CheckpointSection::seconds)
+          .unit("seconds")
+          .range(1)
+          .free(),
       key("checkpoint.keep", "checkpoints kept besides the best", &C::checkpoint, &CheckpointSection::keep)
           .range(1, 1e6)
           .free(),

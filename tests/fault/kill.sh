@@ -66,3 +66,8 @@ python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["code"] == 75'
 run stopped
 [[ $(weights undisturbed) == "$(weights stopped)" ]] || fail "other weights after a stop"
 echo "equal weights after kills and after a stop"
+
+# However long an epoch is, a checkpoint is never older than checkpoint.seconds.
+run clock --set checkpoint.every=1000000 --set checkpoint.seconds=1 --set schedule.steps=2000 > "$work/output" 2>&1 || fail "the run with a clock failed"
+(($(ls "$work/clock/checkpoints" | grep -c '^step-') > 1)) || fail "no checkpoint by the clock"
+echo "checkpoints by the clock: $(ls "$work/clock/checkpoints" | grep '^step-' | tr '\n' ' ')"

@@ -20,6 +20,7 @@ class ForwardingFiles : public FileOps {
   int read(int fd, void* data, size_t bytes, int64_t offset) override { return next().read(fd, data, bytes, offset); }
   int size(int fd, int64_t* bytes) override { return next().size(fd, bytes); }
   int list(const std::string& path, std::vector<std::string>* names) override { return next().list(path, names); }
+  int reserve(int fd, int64_t bytes) override { return next().reserve(fd, bytes); }
   int space(const std::string& path, int64_t* free_bytes) override { return next().space(path, free_bytes); }
 
  protected:

@@ -93,6 +93,29 @@ TEST_F(Checkpoints, ASaveThatDoesNotFitTouchesNothing) {
   }
 }
 
+/// A quota is not seen in the free space.
+TEST_F(Checkpoints, AQuotaThatIsTooSmallIsFoundBeforeTheFirstStep) {
+  class Quota final : public ForwardingFiles {
+   public:
+    int reserve(int fd, int64_t bytes) override { return reserved = bytes, error ? error : ForwardingFiles::reserve(fd, bytes); }
+    int error = 0;
+    int64_t reserved = 0;
+  };
+  for (const int error : {0, EDQUOT, EOPNOTSUPP}) {
+    run_ranks(2, [&](Communicator& comm) {
+      Quota files;
+      files.error = comm.rank() == 1 ? error : 0;
+      CheckpointStore store(dir(), files, comm, 1);
+      Flat flat(1);
+      const auto state = flat.share(comm);
+      if (error == EDQUOT) EXPECT_THAT([&] { store.must_fit(state); }, testing::ThrowsMessage<StorageError>(HasSubstr("Disk quota exceeded")));
+      else EXPECT_NO_THROW(store.must_fit(state));
+      EXPECT_EQ(files.reserved, shard_bytes(state));
+    });
+    EXPECT_THAT(names(), testing::IsEmpty());
+  }
+}
+
 TEST_F(Checkpoints, OlderOnesStayUntilTheNewOneWasReadBack) {
   save(2, {10});
   testing::internal::CaptureStderr();

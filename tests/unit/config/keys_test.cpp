@@ -91,6 +91,7 @@ std::vector<KeyCase> system_keys() {
        {"data.validation=v.conll"}},
       {"evaluate.early_stop.min_delta", "0", "0.5", [](C c) { return c.evaluate.min_delta == 0.5; }, kComputes},
       {"checkpoint.every", "epoch", "5", [](C c) { return c.checkpoint.every.steps == 5; }, kFree},
+      {"checkpoint.seconds", "1800", "60", [](C c) { return c.checkpoint.seconds == 60; }, kFree},
       {"checkpoint.keep", "3", "5", [](C c) { return c.checkpoint.keep == 5; }, kFree},
       {"checkpoint.async", "true", "false", [](C c) { return !c.checkpoint.async; }, kFree},
       {"engine.device", "auto", "cpu", [](C c) { return c.engine.device == Device::kCpu; }, kFree},
