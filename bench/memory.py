@@ -5,8 +5,8 @@
 
 DIR: a model directory with a WordPiece tokenizer of 30,522 ids; its shape is replaced by MiniLM's and BERT-base's, with random
 weights. Three updates in fp32 with AdamW, one leaf a rank. Counted: parameters and optimizer at the end, gradients at their
-peak, largest rank. Formula, P parameters and N ranks, bytes: stage 0: 16 P, 1: 4 P + 12 P / N, 2 and 3: 16 P / N and one bucket
-of 16 MiB. Writes OUT.json and OUT.md.
+peak, largest rank. Formula, P parameters and N ranks, bytes: stage 0: 16 P, 1: 4 P + 12 P / N, 2 and 3: 16 P / N and two buckets
+of 16 MiB (a tensor that spans two fills both). Writes OUT.json and OUT.md.
 """
 import argparse
 import json
@@ -47,7 +47,7 @@ def run(o, work, model, ranks, stage):
 
 def row(size, ranks, stage, facts, memory):
     p = facts["model"]["parameters"]
-    shared = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 16 * MIB)
+    shared = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB)
     parts = [{"parameters": r["ledger"]["parameters"]["now"], "gradients": r["ledger"]["gradients"]["peak"],
               "optimizer": r["ledger"]["optimizer"]["now"]} for r in memory]
     largest = max(parts, key=lambda r: sum(r.values()))

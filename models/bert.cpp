@@ -165,7 +165,10 @@ class Bert final : public TaskModel {
 
   at::Tensor embed(const Batch& batch, const Rows& rows, const Pass& pass) const {
     constexpr bool kSparse = true;  // a leaf touches few of the rows, so their gradients come as a list
-    const auto sum = at::embedding(value(0), batch.tokens, -1, false, kSparse) + at::embedding(value(2), batch.types) + at::embedding(value(1), batch.positions);
+    // Backward runs last what was first here: with the largest gradient at the end, whoever reduces them holds a part of it at a time.
+    const auto words = at::embedding(value(0), batch.tokens, -1, false, kSparse);
+    const auto types = at::embedding(value(2), batch.types), positions = at::embedding(value(1), batch.positions);
+    const auto sum = words + types + positions;
     return dropout(norm(sum, embedding_norm_), rows.positions, rows.samples, key(pass, config_.dropout.hidden, 0, DropoutSite::kEmbeddings));
   }
 

@@ -81,7 +81,7 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   Json m;
   m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
   m["bf16_copy"] = s.bf16_copy;
-  m["gradients"] = 4 * ((streams ? std::min(s.trained, ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
+  m["gradients"] = 4 * ((streams ? std::min(s.trained, 2 * ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
   m["optimizer"] = 4 * s.states * (stage == 0 ? s.trained : share);
   m["activations"] = s.activations;
   m["snapshot"] = s.async ? 4 * (1 + s.states) * share : 0;

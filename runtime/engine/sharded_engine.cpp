@@ -79,8 +79,13 @@ class ShardedEngine final : public StepEngine {
   }
 
   void add_gradient(size_t t, const at::Tensor& gradient) override {
-    if (!streams()) return sum_->add(t, gradient);
-    each_bucket(t, [&](size_t b, Range part) { put(b, part, gradient, layout().tensors[t].offset); });
+    if (!streams()) sum_->add(t, gradient);
+  }
+
+  void add_part(size_t t, size_t b, const at::Tensor& gradient) override {
+    const auto& tensor = layout().tensors[t];
+    const Range bucket = plan_.bucket(b);
+    if (streams()) put(b, {std::max(bucket.first, tensor.offset), std::min(bucket.last, tensor.offset + tensor.numel)}, gradient, tensor.offset);
   }
 
   at::Tensor& bucket_memory(size_t b) {

@@ -51,12 +51,15 @@ void StepEngine::backward(const Loss& loss, bool last) {
 
 void StepEngine::gradient_ready(size_t tensor, const at::Tensor& gradient) {
   add_gradient(tensor, gradient);
-  if (!last_leaf()) return;
-  for (size_t b = buckets_of_[tensor].first; b < buckets_of_[tensor].second; ++b) --waiting_[b];
-  // Backward finishes the last layers first, so buckets start from the back, always in this order on every rank.
-  size_t ready = next_bucket_;
-  while (ready > 0 && waiting_[ready - 1] == 0) --ready;
-  reduce_down_to(ready);
+  for (size_t b = buckets_of_[tensor].second; b-- > buckets_of_[tensor].first;) {
+    add_part(tensor, b, gradient);
+    if (!last_leaf()) continue;
+    --waiting_[b];
+    // Backward finishes the last layers first, so buckets start from the back, always in this order on every rank.
+    size_t ready = next_bucket_;
+    while (ready > 0 && waiting_[ready - 1] == 0) --ready;
+    reduce_down_to(ready);
+  }
 }
 
 void StepEngine::reduce_down_to(size_t bucket) {

@@ -34,6 +34,8 @@ class StepEngine : public Engine {
 
   virtual void begin_leaves() = 0;
   virtual void add_gradient(size_t tensor, const at::Tensor& gradient) = 0;
+  /// What of it lies in a bucket, the last bucket first: one that is reduced before the next is filled never waits in memory.
+  virtual void add_part(size_t, size_t, const at::Tensor&) {}
   virtual void finish_leaf() = 0;
   /// Begins to reduce a bucket, of which every gradient is final; perhaps with a work that is to be waited for.
   virtual Work reduce(size_t bucket) = 0;
