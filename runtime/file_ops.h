@@ -12,7 +12,7 @@ class FileOps {
  public:
   virtual ~FileOps() = default;
   virtual int create_exclusive(const std::string& path, int* fd) = 0;  ///< O_EXCL | O_NOFOLLOW, mode 0600
-  virtual int write(int fd, const void* data, size_t bytes) = 0;       ///< all bytes, or an error
+  virtual int write(int fd, const void* data, size_t bytes) = 0;       ///< all bytes, or an error; direct where large and page-aligned
   virtual int fsync(int fd) = 0;
   virtual int close(int fd) = 0;
   virtual int make_dir(const std::string& path) = 0;                   ///< mode 0700

@@ -24,7 +24,7 @@ class CheckpointStore {
   /// Collective. Write this rank's pieces, fsync, agree, then rank 0 writes the manifest and renames; all is read back, and only
   /// then checkpoints are deleted that are neither among the newest `keep` nor of best_step (save.h). Returns false (on every
   /// rank, with *why) when storage failed; the older checkpoints are then untouched. `fixed` must be equal on load. A valid step-N
-  /// of the same run is kept as it is. Memory: one block (16 MiB). No other save may be in flight.
+  /// of the same run is kept as it is. Memory: two blocks of 16 MiB. No other save may be in flight.
   bool save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why);
   /// Collective. The same behind the caller's back: `state` is copied into a buffer that is kept (memory: this rank's pieces), and
   /// threads do what waits for storage. advance_save() tells how it ended. No other save may be in flight.

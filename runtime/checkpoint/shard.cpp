@@ -4,8 +4,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <future>
 #include <memory>
+#include <utility>
 
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/reader.h"
@@ -31,12 +34,27 @@ int64_t bytes_of(const SafetensorsHeader& header) {
   return header.data_start + (header.tensors.empty() ? 0 : header.tensors.back().end);
 }
 
-/// Collects bytes until a block is full, then hashes and writes it. Errors as errno; after one, nothing more is written.
+constexpr int64_t kPage = 4096;  ///< so that FileOps can write whole blocks directly
+
+struct Free {
+  void operator()(char* memory) const { std::free(memory); }
+};
+using Block = std::unique_ptr<char[], Free>;
+
+Block page_aligned(int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  Block block(static_cast<char*>(std::aligned_alloc(kPage, static_cast<size_t>((bytes + kPage - 1) / kPage * kPage))));
+  if (!block) throw std::bad_alloc();
+  return block;
+}
+
+/// Collects bytes until a block is full, then hashes it and writes it in a thread, while the other block is filled. Errors as errno;
+/// after one, nothing more is written.
 class BlockWriter {
  public:
   BlockWriter(FileOps& files, int fd, int64_t total, std::vector<int64_t>& facts)
-      : files_(files), fd_(fd), facts_(facts), room_(std::min(total, kCheckpointBlock)),
-        block_(std::make_unique_for_overwrite<char[]>(static_cast<size_t>(room_))) {}
+      : files_(files), fd_(fd), facts_(facts), room_(std::min(total, kCheckpointBlock)), block_(page_aligned(room_)),
+        other_(page_aligned(total > room_ ? room_ : 0)) {}
 
   void append(std::string_view text) {
     while (!text.empty()) {
@@ -58,6 +76,7 @@ class BlockWriter {
   }
   int finish() {
     if (used_ > 0) write();
+    written();
     return error_;
   }
 
@@ -69,15 +88,21 @@ class BlockWriter {
   void write() {
     const auto hex = xxh3_hex(block_.get(), static_cast<size_t>(used_));
     facts_.insert(facts_.end(), {to_int64(hex.substr(0, 16)), to_int64(hex.substr(16))});
-    if (!error_) error_ = files_.write(fd_, block_.get(), static_cast<size_t>(used_));
-    used_ = 0;
+    written();
+    const auto bytes = static_cast<size_t>(std::exchange(used_, 0));
+    if (!error_) writing_ = std::async(std::launch::async, [this, block = block_.get(), bytes] { return files_.write(fd_, block, bytes); });
+    block_.swap(other_);
+  }
+  void written() {
+    if (writing_.valid()) error_ = writing_.get();
   }
   FileOps& files_;
   int fd_;
   std::vector<int64_t>& facts_;
   int64_t room_, used_ = 0;
   int error_ = 0;
-  std::unique_ptr<char[]> block_;
+  Block block_, other_;
+  std::future<int> writing_;  ///< last: it ends before its block goes
 };
 
 int write_pieces(FileOps& files, int fd, const StateDict& state, std::vector<int64_t>& facts) {

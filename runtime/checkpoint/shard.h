@@ -13,7 +13,7 @@ namespace fmtrain {
 int64_t shard_bytes(const StateDict& state);
 
 /// Creates `path`, which must not exist, writes the pieces, fsyncs, closes. 0 or an errno value. facts: bytes of the file, then
-/// the XXH3-128 of each block as two numbers, so that ranks can add theirs up into one table. Memory: one block and the header.
+/// the XXH3-128 of each block as two numbers, so that ranks can add theirs up into one table. Memory: two blocks and the header.
 int write_shard(FileOps& files, const std::string& path, const StateDict& state, std::vector<int64_t>& facts);
 
 }  // namespace fmtrain
