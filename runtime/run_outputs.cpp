@@ -14,6 +14,7 @@
 #include "runtime/model_dir.h"
 #include "runtime/report/report.h"
 #include "runtime/report/report_html.h"
+#include "runtime/run_report.h"
 #include "runtime/watch/failure.h"
 
 namespace fmtrain {

@@ -12,7 +12,6 @@
 #include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_lock.h"
-#include "runtime/run_report.h"
 #include "runtime/train_state.h"
 #include "runtime/trainer.h"
 

@@ -15,13 +15,6 @@ Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord&
 /// Collective. GFLOP/s of the matrix products of this model's shape, all ranks at once, added up over the ranks.
 double gather_product_rate(Communicator& comm, const TaskModel& model, int64_t rows, const std::string& device);
 
-/// Saves of this start. Training waits while the state is copied, and before the next save while one is still being written.
-struct SaveTimes {
-  int64_t saved = 0, failed = 0;
-  double stall_seconds = 0;  ///< that training waited
-  double write_seconds = 0;  ///< that the saves took
-};
-
 struct ReportFacts {
   const Config& config;
   const RunOptions& options;

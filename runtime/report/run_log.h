@@ -25,6 +25,13 @@ struct StepRecord {
 /// With loss_hex and seconds.other, the rest of the total. A loss that is not finite is null; loss_hex still names it.
 Json to_json(const StepRecord& record);
 
+/// Saves of this start. Training waits while the state is copied, and before the next save while one is still being written.
+struct SaveTimes {
+  int64_t saved = 0, failed = 0;
+  double stall_seconds = 0;  ///< that training waited
+  double write_seconds = 0;  ///< that the saves took
+};
+
 class RunLog {
  public:
   /// Opens both files. Lines of steps after `last_step` are cut off, as is a last line that a crash left unfinished: the logs
