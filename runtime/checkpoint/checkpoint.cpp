@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "runtime/checkpoint/reader.h"
 #include "runtime/checkpoint/snapshot.h"
@@ -86,7 +87,8 @@ std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
   return outcome == CheckpointSave::Outcome::kSaved;
 }
 
-std::vector<int64_t> CheckpointStore::steps_of_owners() const {
+/// Rank 0.
+std::vector<int64_t> CheckpointStore::steps_of_owners() {
   auto all = steps();
   int64_t highest = 0;
   for (size_t i = all.size(); i-- > 0;) {  // the oldest first
@@ -101,6 +103,7 @@ std::vector<int64_t> CheckpointStore::steps_of_owners() const {
       continue;
     }
     std::fprintf(stderr, "fmtrain: warning: %s: ignored: a run wrote it after another one had taken over\n", path(all[i]).c_str());
+    fenced_.push_back(all[i]);
     all.erase(all.begin() + static_cast<int64_t>(i));
   }
   return all;
@@ -191,8 +194,8 @@ void CheckpointStore::prune(int64_t best_step) {
 void CheckpointStore::set_aside(const std::vector<int64_t>& damaged) {
   place_.comm.barrier();  // nobody reads them any more
   if (place_.comm.rank() != 0) return;
-  for (const auto step : damaged)
-    place_.files.rename(path(step), bad_name(place_.dir, step));
+  fenced_.insert(fenced_.end(), damaged.begin(), damaged.end());
+  for (const auto step : std::exchange(fenced_, {})) place_.files.rename(path(step), bad_name(place_.dir, step));
 }
 
 }  // namespace fmtrain

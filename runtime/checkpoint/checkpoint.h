@@ -36,7 +36,7 @@ class CheckpointStore {
   double save_seconds() const { return save_seconds_; }  ///< that this rank's last save took, without waiting for other ranks
   /// Collective. Fill `targets` from the newest valid checkpoint and return its small state; nothing when there is none.
   /// Rank 0's list of checkpoints is used by all, without those of a lower generation than an older one has: what a run wrote that
-  /// did not know yet that another one had taken over. Damaged ones are named on stderr, an older one is tried, and once that is
+  /// did not know yet that another one had taken over. They are set aside like damaged ones. Damaged ones are named on stderr, an older one is tried, and once that is
   /// loaded they are renamed to .bad-...; CheckpointError when none of several is valid, and then nothing is renamed.
   /// ConfigError with the differences when `fixed` differs. All ranks return or throw alike.
   std::optional<Json> load_newest(const StateDict& targets, const Json& fixed);
@@ -51,11 +51,12 @@ class CheckpointStore {
  private:
   std::string path(int64_t step) const { return place_.dir + "/step-" + std::to_string(step); }
   std::vector<int64_t> agreed_steps();
-  std::vector<int64_t> steps_of_owners() const;
+  std::vector<int64_t> steps_of_owners();
   Json load(int64_t step, const StateDict& targets, const Json& fixed);
   void set_aside(const std::vector<int64_t>& damaged);
 
   SavePlace place_;
+  std::vector<int64_t> fenced_;  ///< rank 0: steps that were ignored, to be set aside once another one is loaded
   at::Tensor buffer_;
   std::unique_ptr<CheckpointSave> save_;
   double save_seconds_ = 0;

@@ -158,6 +158,7 @@ bool CheckpointSave::keeps_valid() {
 }
 
 int CheckpointSave::make_temporary() {
+  if (place_.lock && !place_.lock->still_mine()) return kNotOurs;  // what lies there may be a save of the new owner
   remove_tree(place_.files, temporary());
   return place_.files.make_dir(temporary());
 }

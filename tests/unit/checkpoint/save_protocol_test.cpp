@@ -93,6 +93,26 @@ TEST_F(Checkpoints, ASaveThatDoesNotFitTouchesNothing) {
   }
 }
 
+/// A run that lost its directory, and did not know it yet, wrote step 30: the new owner's older step 20 counts, and is never deleted
+/// in its favour.
+TEST_F(Checkpoints, WhatAFencedRunWroteIsSetAside) {
+  save(2, {10, 20, 30});
+  forge(20, [](Json& json) { json["generation"] = 2; });
+  forge(30, [](Json& json) { json["generation"] = 1; });
+  testing::internal::CaptureStderr();
+  run_ranks(2, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 1);
+    Flat flat;
+    ASSERT_TRUE(store.load_newest(flat.whole(), kFixed));
+    EXPECT_TRUE(at::equal(flat.values, Flat(20).values));
+    store.prune(-1);
+  });
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("step-30: ignored: a run wrote it after another one had taken over"));
+  EXPECT_EQ(count("step-"), 1u);
+  EXPECT_EQ(count(".bad-step-30-"), 1u);
+  EXPECT_EQ(load(1), 20);
+}
+
 /// A quota is not seen in the free space.
 TEST_F(Checkpoints, AQuotaThatIsTooSmallIsFoundBeforeTheFirstStep) {
   class Quota final : public ForwardingFiles {
