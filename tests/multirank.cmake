@@ -5,7 +5,8 @@ endforeach()
 add_test(NAME killed_ranks COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/kill.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 add_test(NAME elastic_resume COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/elastic.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 add_test(NAME run_lock COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/lock.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
-set_tests_properties(killed_ranks elastic_resume run_lock PROPERTIES LABELS fault TIMEOUT 300 PROCESSORS 2 RUN_SERIAL ON)
+add_test(NAME failed_saves COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/storage.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
+set_tests_properties(killed_ranks elastic_resume run_lock failed_saves PROPERTIES LABELS fault TIMEOUT 300 PROCESSORS 2 RUN_SERIAL ON)
 
 # The user's own check of the same, and that it can fail: one running sum a rank is another order of additions.
 add_test(NAME check_invariance COMMAND fmtrain check invariance ${CMAKE_SOURCE_DIR}/configs/tiny_cpu.yaml)
