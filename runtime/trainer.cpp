@@ -23,6 +23,7 @@
 namespace fmtrain {
 namespace {
 
+constexpr const char* kRepair = "; repair the storage and start the same command again: it goes on from the last checkpoint";
 constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -118,7 +119,7 @@ class Trainer {
       if (!result.stop || done()) continue;
       save();
       follow_save(true);
-      if (failed_saves_ > 0) throw StorageError("asked to stop, but the state could not be saved: " + save_fault_);
+      if (failed_saves_ > 0) throw StorageError("asked to stop, but the state could not be saved: " + save_fault_ + kRepair);
       return false;
     }
     return true;
@@ -264,7 +265,7 @@ class Trainer {
     enter("report");
     follow_save(true);
     outputs_.report(inputs_, state_, after);
-    if (failed_saves_ > 0) throw StorageError("the model and the report are complete, but the last checkpoint is not: " + save_fault_);
+    if (failed_saves_ > 0) throw StorageError("the model and the report are complete, but the last checkpoint is not: " + save_fault_ + kRepair);
   }
 
   const Config& config_;

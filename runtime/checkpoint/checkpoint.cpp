@@ -184,7 +184,7 @@ std::optional<Json> CheckpointStore::load_newest(const StateDict& targets, const
 }
 
 void CheckpointStore::must_fit(const StateDict& state) const {
-  if (const auto problem = try_room(place_, state); !problem.empty()) throw StorageError(problem);
+  if (const auto problem = try_room(place_, state); !problem.empty()) throw StorageError(problem + "; make room or choose another run.dir");
 }
 
 void CheckpointStore::prune(int64_t best_step) {

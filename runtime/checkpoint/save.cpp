@@ -137,7 +137,7 @@ bool CheckpointSave::agreed(int error, const char* action) {
   const auto worst = static_cast<int>(largest(place_.comm, error));
   if (worst == 0) return true;
   if (worst == kNotOurs) throw Error(ExitCode::kLocked, place_.dir + ": another run has taken this directory over; this one ends without a checkpoint of step " +
-                                                           std::to_string(request_.step));
+                                                           std::to_string(request_.step) + "; leave the directory to that run, or start with another run.dir");
   if (main()) remove_tree(place_.files, temporary());
   why_ = place_.dir + ": cannot " + action + " the checkpoint of step " + std::to_string(request_.step) + ": " + std::strerror(worst);
   outcome_ = Outcome::kFailed;

@@ -5,8 +5,8 @@ set -euo pipefail
 fmtrain=$1 source=$2
 work=$(mktemp -d)
 trap 'pkill -9 -f "run.dir=$work/" || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+export FMTRAIN_HOME=$work/home
+source "$source/tests/fault/ranks.sh"
 
 run() {  # RANKS ZERO DIRECTORY
   timeout -k 5 120 mpirun -np "$1" "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$3" --set "engine.zero=$2" \

@@ -6,8 +6,8 @@ set -euo pipefail
 fmtrain=$1 source=$2
 work=$(mktemp -d)
 trap 'pkill -9 -f "run.dir=$work/" || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+export FMTRAIN_HOME=$work/home
+source "$source/tests/fault/ranks.sh"
 ranks=4
 
 run() {  # DIRECTORY ARGUMENTS...
