@@ -24,6 +24,7 @@ struct Command {
   Json (*facts)(const Options&);
   std::string (*text)(const Json&);
   bool (*fine)(const Json&);
+  int otherwise = static_cast<int>(ExitCode::kNoCheckpoint);  ///< exit code where not fine
 };
 
 /// Text of a checkpoint for a terminal: without quotes where it is harmless.
@@ -134,9 +135,10 @@ const Command kCommands[] = {
     {"inspect", "Files, tensors, the config that fixed the computation, and the counters of one checkpoint.",
      "inspect runs/ner_wnut17/checkpoints/step-321", [](const Options& o) { return inspect_checkpoint(posix_files(), o.path); },
      text_of_inspect, always},
-    {"diff", "How two checkpoints differ: config, data, and each tensor. Exit code 0 whether they do or not.",
+    {"diff", "How two checkpoints differ: config, data, and each tensor. As with diff(1), exit code 1 says that they do.",
      "diff runs/one/checkpoints/step-321 runs/two/checkpoints/step-321",
-     [](const Options& o) { return diff_checkpoints(posix_files(), o.path, o.other); }, text_of_diff, always},
+     [](const Options& o) { return diff_checkpoints(posix_files(), o.path, o.other); }, text_of_diff,
+     [](const Json& facts) { return facts.at("equal") == true; }, 1},
     {"export", "Joins the parameters of all ranks into one safetensors file with Hugging Face's names.",
      "export runs/ner_wnut17/checkpoints/step-321 -o model.safetensors",
      [](const Options& o) { return export_checkpoint(posix_files(), o.path, o.output); }, text_of_export, always},
@@ -159,7 +161,7 @@ int run(const Command& command, const Options& o) {
     const Json facts = command.facts(o);
     const auto text = o.json ? facts.dump(1, ' ', true, Json::error_handler_t::replace) + "\n" : command.text(facts);
     std::fwrite(text.data(), 1, text.size(), stdout);
-    return static_cast<int>(command.fine(facts) ? ExitCode::kOk : ExitCode::kNoCheckpoint);
+    return command.fine(facts) ? 0 : command.otherwise;
   } catch (const nlohmann::json::exception& error) {  // a manifest that is sealed and whole but holds something else
     throw CheckpointError(o.path + ": " + error.what());
   }
