@@ -36,6 +36,22 @@ bool tiles(std::vector<Elements>& ranges, int64_t first, int64_t last) {
   return first == last;
 }
 
+constexpr int64_t kDamaged = 1;  ///< beside 0 and the exit codes of OtherRun, which are larger
+
+/// Whole, but not this run's.
+struct OtherRun : Error {
+  using Error::Error;
+};
+
+/// Data are the only thing that differs: exit 3; else 2.
+OtherRun of_another_run(const std::string& checkpoint, const Json& saved, const Json& now) {
+  Json same_data = saved;
+  if (now.contains("data")) same_data["data"] = now.at("data");
+  const bool only_data = same_data == now;
+  return {only_data ? ExitCode::kData : ExitCode::kConfig, checkpoint + ": was written by another run: " + differences(saved, now) +
+          (only_data ? "; put the training file back as it was, or use another run.dir or --resume never" : "; use another run.dir or --resume never")};
+}
+
 /// Puts elements of a stored piece into every target they belong to.
 void fill(const StateDict& targets, const StoredPiece& piece, int64_t first, const float* values, int64_t count,
           std::vector<std::vector<Elements>>& filled) {
@@ -132,9 +148,7 @@ Json CheckpointStore::load(int64_t step, const StateDict& targets, const Json& f
   const Json manifest = read_manifest(place_.files, path(step));
   if (manifest.at("step") != step)
     throw CheckpointError(path(step) + ": is the checkpoint of step " + manifest.at("step").dump());
-  if (manifest.at("fixed") != fixed)
-    throw ConfigError(path(step) + ": was written by another run: " + differences(manifest.at("fixed"), fixed) +
-                      "; use another run.dir or --resume never");
+  if (manifest.at("fixed") != fixed) throw of_another_run(path(step), manifest.at("fixed"), fixed);
   std::vector<std::vector<Elements>> filled(targets.pieces.size());
   for (const auto& entry : manifest.at("files")) {
     read_shard(place_.files, path(step), entry, [&](const StoredPiece& piece, int64_t first, const float* values, int64_t count) {
@@ -155,23 +169,22 @@ std::optional<Json> CheckpointStore::load_newest(const StateDict& targets, const
   std::vector<int64_t> damaged;
   for (const auto step : all) {
     std::string problem;
-    bool other_run = false;
+    int64_t outcome = 0;
     Json small;
     try {
       small = load(step, targets, fixed);
     } catch (const std::exception& error) {
       problem = error.what();
-      other_run = dynamic_cast<const ConfigError*>(&error) != nullptr;
+      const auto* other_run = dynamic_cast<const OtherRun*>(&error);
+      outcome = other_run ? static_cast<int64_t>(other_run->code()) : kDamaged;
     }
     // Outcome, and which rank is the first with a problem, in one exchange.
-    auto worst = at::tensor({int64_t{problem.empty() ? 0
-                                     : other_run     ? 2
-                                                     : 1},
-                             int64_t{problem.empty() ? 0 : place_.comm.size() - place_.comm.rank()}});
+    auto worst = at::tensor({outcome, int64_t{problem.empty() ? 0 : place_.comm.size() - place_.comm.rank()}});
     place_.comm.all_reduce(worst, ReduceOp::kMax).wait();
-    const auto outcome = worst[0].item<int64_t>();
-    if (outcome == 2) throw ConfigError(other_run ? problem : path(step) + ": was written by another run");
-    if (outcome == 0) {
+    const auto agreed = worst[0].item<int64_t>();
+    if (agreed > kDamaged)
+      throw Error(static_cast<ExitCode>(agreed), outcome == agreed ? problem : path(step) + ": was written by another run");
+    if (agreed == 0) {
       set_aside(damaged);
       return small;
     }

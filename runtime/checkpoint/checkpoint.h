@@ -38,7 +38,7 @@ class CheckpointStore {
   /// Rank 0's list of checkpoints is used by all, without those of a lower generation than an older one has: what a run wrote that
   /// did not know yet that another one had taken over. They are set aside like damaged ones. Damaged ones are named on stderr, an older one is tried, and once that is
   /// loaded they are renamed to .bad-...; CheckpointError when none of several is valid, and then nothing is renamed.
-  /// ConfigError with the differences when `fixed` differs. All ranks return or throw alike.
+  /// Error with the differences when `fixed` differs: kData where only its data do, else kConfig. All ranks return or throw alike.
   std::optional<Json> load_newest(const StateDict& targets, const Json& fixed);
   /// Collective. Throws StorageError on all ranks when a checkpoint of `state` would not fit on the disk or into a quota.
   void must_fit(const StateDict& state) const;
