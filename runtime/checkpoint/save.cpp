@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <random>
 
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/shard.h"
@@ -89,7 +90,8 @@ std::string try_room(const SavePlace& place, const StateDict& state) {
   return place.dir + ": no room for checkpoints of " + std::to_string(bytes) + " bytes a rank: " + std::strerror(worst);
 }
 
-CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request) : place_(place), request_(std::move(request)) {
+CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request)
+    : place_(place), request_(std::move(request)), nonce_(largest(place.comm, main() ? int64_t{std::random_device{}()} : 0)) {
   if (largest(place.comm, main() && keeps_valid() ? 1 : 0) == 1) outcome_ = Outcome::kSaved;
   else if (const auto problem = missing_space(place, shard_bytes(request_.state)); !problem.empty()) {
     outcome_ = Outcome::kFailed;
@@ -157,9 +159,14 @@ bool CheckpointSave::keeps_valid() {
   }
 }
 
+std::string CheckpointSave::temporary() const {
+  char nonce[16];
+  std::snprintf(nonce, sizeof nonce, "%08llx", static_cast<unsigned long long>(nonce_));
+  return place_.dir + "/.tmp-" + std::to_string(request_.step) + "-" + nonce;
+}
+
 int CheckpointSave::make_temporary() {
-  if (place_.lock && !place_.lock->still_mine()) return kNotOurs;  // what lies there may be a save of the new owner
-  remove_tree(place_.files, temporary());
+  if (place_.lock && !place_.lock->still_mine()) return kNotOurs;
   return place_.files.make_dir(temporary());
 }
 

@@ -62,7 +62,7 @@ class CheckpointSave {
 
   bool main() const { return place_.comm.rank() == 0; }
   std::string path() const { return place_.dir + "/step-" + std::to_string(request_.step); }
-  std::string temporary() const { return place_.dir + "/.tmp-" + std::to_string(request_.step); }
+  std::string temporary() const;
   bool keeps_valid();
   bool agreed(int error, const char* action);
   void start(Part part);
@@ -76,6 +76,7 @@ class CheckpointSave {
 
   const SavePlace& place_;
   SaveRequest request_;
+  int64_t nonce_;  ///< rank 0's, in the name of the temporary directory: no two saves ever share one
   Outcome outcome_ = Outcome::kInFlight;
   std::string why_;
   std::vector<int64_t> facts_;  ///< of this rank's file (shard.h)

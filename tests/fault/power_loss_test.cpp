@@ -201,11 +201,11 @@ TEST(PowerLoss, TheNameOfTheFolderIsSafeToo) {
 /// Flips a bit of every shard of one step on its way to the disk.
 class BadDisk final : public ForwardingFiles {
  public:
-  BadDisk(FileOps& files, int64_t step) : ForwardingFiles(files), name_("/.tmp-" + std::to_string(step) + "/shard-") {}
+  BadDisk(FileOps& files, int64_t step) : ForwardingFiles(files), name_("/.tmp-" + std::to_string(step) + "-") {}
   int create_exclusive(const std::string& path, int* fd) override {
     const int error = ForwardingFiles::create_exclusive(path, fd);
     const std::lock_guard lock(mutex_);
-    if (path.find(name_) != std::string::npos) bad_.insert(*fd);
+    if (path.find(name_) != std::string::npos && path.find("/shard-") != std::string::npos) bad_.insert(*fd);
     return error;
   }
   int write(int fd, const void* data, size_t bytes) override {

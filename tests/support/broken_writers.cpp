@@ -1,5 +1,6 @@
 #include "tests/support/broken_writers.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -68,7 +69,9 @@ class WritesInPlace final : public ForwardingFiles {
  private:
   static std::string final_name(std::string path) {
     const auto at = path.find("/.tmp-");
-    return at == std::string::npos ? path : path.replace(at, 6, "/step-");
+    if (at == std::string::npos) return path;
+    const auto nonce = path.find('-', at + 6), end = std::min(path.find('/', nonce), path.size());
+    return path.erase(nonce, end - nonce).replace(at, 6, "/step-");
   }
 };
 
