@@ -45,10 +45,10 @@ class Bert final : public TaskModel {
 
   void parameters_changed() override {
     low_.assign(parameters_.size(), {});
-    if (config_.precision != Precision::kBf16) return;
+    if (config_.precision == Precision::kFp32) return;
     const at::NoGradGuard no_grad;
     for (size_t i = 0; i < parameters_.size(); ++i)
-      if (parameters_[i].value.dim() == 2 && i >= first_product_) low_[i] = parameters_[i].value.detach().to(at::kBFloat16);
+      if (parameters_[i].value.dim() == 2 && i >= first_product_) low_[i] = parameters_[i].value.detach().to(product_type(config_.precision));
   }
 
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
@@ -204,7 +204,7 @@ class Bert final : public TaskModel {
 
   ModelConfig config_;
   std::vector<NamedParameter> parameters_;
-  std::vector<at::Tensor> low_;  ///< bf16 copies of the products' weights, beside parameters_
+  std::vector<at::Tensor> low_;  ///< 16-bit copies of the products' weights, beside parameters_
   size_t first_product_ = 0;
   LayerNormIndex embedding_norm_{};
   std::vector<LayerIndex> layers_;

@@ -7,7 +7,7 @@ namespace fmtrain {
 
 enum class Task { kTokenClassification, kSequenceClassification };
 enum class Pooling { kPooler, kCls, kMean };
-enum class Precision { kFp32, kBf16 };
+enum class Precision { kFp32, kBf16, kFp16 };
 
 /// Dropout probabilities in [0, 1).
 struct DropoutRates {

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "models/ops/linear.h"
+
 namespace fmtrain {
 namespace {
 
@@ -15,9 +17,8 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 double product_rate(const ModelConfig& config, int64_t rows, at::Device device, double seconds) {
   const at::NoGradGuard no_grad;
-  const auto type = config.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat;
   const int64_t d = config.hidden_size;
-  const auto x = at::ones({rows, d}, at::device(device).dtype(type)), w = at::ones({4 * d, d}, x.options());
+  const auto x = at::ones({rows, d}, at::device(device).dtype(product_type(config.precision))), w = at::ones({4 * d, d}, x.options());
   std::vector<double> times;
   const double end = now() + seconds;
   do {

@@ -49,7 +49,7 @@ int64_t largest_leaf(const StepPlan& plan, const Dataset& train) {
 /// With recomputation: the inputs of all segments, and one segment whole.
 double activation_bytes(const ModelConfig& c, int64_t tokens, double length) {
   const auto t = static_cast<double>(tokens), d = static_cast<double>(c.hidden_size);
-  const double layer = t * (34.0 * d + 5.0 * static_cast<double>(c.heads) * length) * (c.precision == Precision::kBf16 ? 1 : 2);
+  const double layer = t * (34.0 * d + 5.0 * static_cast<double>(c.heads) * length) * (c.precision == Precision::kFp32 ? 2 : 1);
   if (c.recompute == 0) return static_cast<double>(c.layers) * layer;
   const int64_t segments = (c.layers + c.recompute - 1) / c.recompute;
   return static_cast<double>(segments) * t * d * 4 + static_cast<double>(std::min(c.recompute, c.layers)) * layer;
@@ -68,7 +68,8 @@ struct MemoryShape {
   int64_t trained, frozen;  ///< elements
   int64_t leaves;           ///< of a rank, in one step
   int64_t states;           ///< of the optimizer, for every parameter
-  int64_t bf16_copy, activations;  ///< bytes
+  const char* copy_name;            ///< of the copy for products
+  int64_t copy, activations;        ///< bytes
   bool exact, async;
   int ranks;                ///< all of one machine
 };
@@ -80,7 +81,7 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   const bool streams = stage >= 2 && s.leaves == 1;
   Json m;
   m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
-  m["bf16_copy"] = s.bf16_copy;
+  m[s.copy_name] = s.copy;
   m["gradients"] = 4 * ((streams ? std::min(s.trained, 2 * ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
   m["optimizer"] = 4 * s.states * (stage == 0 ? s.trained : share);
   m["activations"] = s.activations;
@@ -98,7 +99,8 @@ MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const St
   for (const auto length : inputs.train->lengths()) mean += length;
   const double activations = activation_bytes(inputs.model->config(), largest_leaf(plan, *inputs.train), mean / static_cast<double>(inputs.train->size()));
   return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, states_of(config),
-          config.engine.precision == Precision::kBf16 ? 2 * product_weights(*inputs.model) : 0, std::llround(activations), config.numerics.exact,
+          config.engine.precision == Precision::kFp16 ? "fp16_copy" : "bf16_copy",
+          config.engine.precision == Precision::kFp32 ? 0 : 2 * product_weights(*inputs.model), std::llround(activations), config.numerics.exact,
           config.checkpoint.async, ranks};
 }
 

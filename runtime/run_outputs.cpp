@@ -114,6 +114,8 @@ void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGr
   say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
               options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
   say(text_of("data       %lld samples, %lld tokens, %zu labels", number(inputs.train->size()), number(inputs.train->info().tokens), inputs.labels.size()));
+  if (config_.engine.precision == Precision::kFp16 && options_.device == "cpu")
+    warn("engine.precision: fp16 is slow on processors, which multiply it in fp32; bf16 is faster and needs no loss scale");
   for (const auto& note : inputs.notes) say("weights    " + note);
   for (const auto& g : groups)
     if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), number(g.tensors), number(g.elements)));
@@ -128,6 +130,14 @@ void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
   progress_ = std::make_unique<ProgressLine>(progress_options(config_), total_steps, state.step, now, std::cerr);
 }
 
+/// Overflows are how the loss scale finds its value: no cause for a warning.
+void RunOutputs::say_scale(const TrainState& state, const StepResult& result) {
+  if (result.loss_scale == result.next_loss_scale) return;
+  say(text_of("loss scale %.0f -> %.0f: %s", result.loss_scale, result.next_loss_scale,
+              result.applied ? "no overflow for a long time" : "the gradient overflowed") + " (step " + std::to_string(state.step) +
+      (result.applied ? ")" : ", skipped)"));
+}
+
 void RunOutputs::step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times) {
   if (first_step_ == 0) first_step_ = now() - options_.started - before_seconds_;
   sums_.total += times.total;
@@ -136,8 +146,11 @@ void RunOutputs::step(const TrainState& state, const Step& step, const StepResul
   sums_.communication += result.communication;
   sums_.optimizer += result.optimizer;
   if (!main()) return;
+  std::optional<double> loss_scale;
+  if (config_.engine.precision == Precision::kFp16) loss_scale = result.loss_scale;
   log_->step({state.step, step.epoch, result.loss, lr, result.grad_norm, step.samples, step.tokens, times.total, times.compute,
-              result.communication, times.data, result.optimizer});
+              result.communication, times.data, result.optimizer, loss_scale});
+  say_scale(state, result);
   progress_->step(state.step, step.epoch, result.loss, lr, step.samples);
 }
 

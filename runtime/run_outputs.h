@@ -55,6 +55,7 @@ class RunOutputs {
  private:
   bool main() const { return comm_.rank() == 0; }
   void say(const std::string& text);
+  void say_scale(const TrainState& state, const StepResult& result);
   void must_own() const;
   const Config& config_;
   Communicator& comm_;

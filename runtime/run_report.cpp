@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "models/product_rate.h"
+#include "runtime/config/keys.h"
 #include "runtime/ledger.h"
 #include "runtime/model_dir.h"
 #include "runtime/report/memory.h"
@@ -106,7 +107,7 @@ Json run_report(const ReportFacts& f) {
   const auto& c = f.config;
   return {{"version", 1},
           {"run", {{"name", c.name}, {"ranks", f.ranks.size()}, {"hosts", f.options.hosts}, {"threads", f.options.threads},
-                   {"device", f.options.device}, {"precision", c.engine.precision == Precision::kBf16 ? "bf16" : "fp32"},
+                   {"device", f.options.device}, {"precision", find_key("engine.precision")->get(c)},
                    {"zero", c.engine.zero}, {"seed", c.run.seed}, {"micro_batches", c.batch.global / c.batch.micro}}},
           {"data", {{"train", data_json(f.inputs.train)}, {"validation", data_json(f.inputs.validation)}, {"test", data_json(f.inputs.test)}}},
           {"before", f.before},

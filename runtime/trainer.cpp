@@ -11,6 +11,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/engine/schedule.h"
 #include "runtime/evaluator.h"
+#include "runtime/finite_check.h"
 #include "runtime/metrics/metric.h"
 #include "runtime/ledger.h"
 #include "runtime/model_dir.h"
@@ -159,7 +160,7 @@ class Trainer {
     }
     const double computed = now();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
-    check_finite(result, step);
+    if (const auto skipped = check_finite(result, step, state_); !skipped.empty()) outputs_.warn(skipped);
     ++state_.step;
     state_.samples += step.samples;
     state_.tokens += step.tokens;
@@ -172,15 +173,6 @@ class Trainer {
     if (state_.step % kStepsBetweenComparisons == 0) compare_replicas();
     if (boundary()) mark_ = now();
     return result;
-  }
-
-  /// A non-finite step changed nothing on any rank; three in a row end the run.
-  void check_finite(const StepResult& result, const Step& step) {
-    state_.skipped_in_row = result.applied ? 0 : state_.skipped_in_row + 1;
-    if (result.applied) return;
-    outputs_.warn("step " + std::to_string(state_.step) + " of epoch " + std::to_string(step.epoch) + " was skipped: loss or gradient is not finite");
-    if (state_.skipped_in_row >= 3) throw NumericError("loss or gradient was not finite in 3 steps in a row, the last is step " +
-        std::to_string(state_.step) + "; lower optimizer.lr");
   }
 
   bool at(const Every& every) const {

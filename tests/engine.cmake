@@ -3,3 +3,5 @@ fmtrain_test(shard_plan_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOUR
 fmtrain_test(schedule_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/schedule_test.cpp)
 fmtrain_test(engine_parts_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/engine_parts_test.cpp)
 fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/sharded_engine_test.cpp)
+fmtrain_test(loss_scale_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/loss_scale_test.cpp)
+fmtrain_test(skipped_steps_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/skipped_steps_test.cpp)

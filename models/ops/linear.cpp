@@ -5,20 +5,21 @@
 namespace fmtrain {
 namespace {
 
-/// Products on bf16 copies; the weight itself only receives the gradient.
+/// Products on 16-bit copies; the weight itself only receives the gradient.
 class LowLinear final : public torch::autograd::Function<LowLinear> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& low) {
-    const auto x16 = x.to(at::kBFloat16);
+    const auto type = low.scalar_type();
+    const auto x16 = x.to(type);
     ctx->save_for_backward({x16, low});
     ctx->saved_data["x"] = static_cast<int64_t>(x.scalar_type());
     ctx->saved_data["needs"] = std::vector<int64_t>{x.requires_grad(), weight.requires_grad(), bias.requires_grad()};
-    return at::linear(x16, low, bias.to(at::kBFloat16));
+    return at::linear(x16, low, bias.to(type));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, const torch::autograd::variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const auto needs = ctx->saved_data["needs"].toIntVector();
-    const auto dy = grads[0].to(at::kBFloat16);
+    const auto dy = grads[0].to(saved[1].scalar_type());
     at::Tensor dx, dw, db;
     if (needs[0]) dx = at::mm(dy, saved[1]).to(static_cast<at::ScalarType>(ctx->saved_data["x"].toInt()));
     if (needs[1]) dw = at::mm(dy.t(), saved[0]).to(at::kFloat);
@@ -28,6 +29,10 @@ class LowLinear final : public torch::autograd::Function<LowLinear> {
 };
 
 }  // namespace
+
+at::ScalarType product_type(Precision precision) {
+  return precision == Precision::kFp32 ? at::kFloat : precision == Precision::kBf16 ? at::kBFloat16 : at::kHalf;
+}
 
 at::Tensor linear(const at::Tensor& x, const LinearWeight& w) {
   return w.low.defined() ? LowLinear::apply(x, w.weight, w.bias, w.low) : at::linear(x, w.weight, w.bias);

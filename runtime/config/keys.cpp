@@ -22,7 +22,7 @@ Words words_of(Order) { return {"random", "length_grouped"}; }
 Words words_of(OptimizerName) { return {"adamw", "sgd", "lamb"}; }
 Words words_of(ScheduleName) { return {"linear", "cosine", "constant", "inverse_sqrt", "wsd"}; }
 Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
-Words words_of(Precision) { return {"fp32", "bf16"}; }
+Words words_of(Precision) { return {"fp32", "bf16", "fp16"}; }
 Words words_of(Progress) { return {"auto", "bar", "plain", "off"}; }
 
 // How each type of field is read from a checked value and written as YAML.
@@ -87,7 +87,6 @@ struct Line {
   Line& unit(const char* name) { return key.unit = name, *this; }
   Line& range(double low, double high = kMost) { return key.low = low, key.high = high, *this; }
   Line& words(Words list) { return key.kind = Kind::kWord, key.words = std::move(list), *this; }
-  Line& planned(Words list) { return key.planned = std::move(list), *this; }
   Line& nullable() { return key.nullable = true, *this; }
   /// The word for an empty field besides null.
   Line& absent(const std::string& word) {
@@ -267,8 +266,7 @@ std::vector<Line> system_keys() {
           &Eng::zero)
           .range(0, 3)
           .free(),
-      key("engine.precision", "bf16: products in bf16, weights and sums in fp32", &C::engine, &Eng::precision)
-          .planned({"fp16"}),
+      key("engine.precision", "bf16, fp16: of products; weights and sums in fp32; fp16 is for GPUs", &C::engine, &Eng::precision),
       key("engine.recompute", "activations computed again in backward: none, full (every layer), or {every: k} layers", &C::engine,
           &Eng::recompute)
           .free(),

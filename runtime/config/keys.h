@@ -28,7 +28,6 @@ struct Key {
   std::function<void(Config&, const Value&)> set;
   std::function<std::string(const Config&)> get;  ///< as YAML
   std::vector<std::string> words;                 ///< kWord: what may be written; else words allowed besides the value
-  std::vector<std::string> planned;               ///< legal names that are not built yet; refused by name
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
   bool nullable = false;          ///< null (or the only word) leaves the field empty
   bool fixes_computation = true;  ///< part of the computation hash

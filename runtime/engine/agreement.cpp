@@ -18,6 +18,8 @@ void agree(Communicator& comm, const StepFacts& facts, StepResult& result) {
   result.loss = std::accumulate(values, squares, 0.0) / facts.divisor;
   result.grad_norm = std::sqrt(std::accumulate(squares, end, 0.0));
   result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  for (const double* leaf = values; leaf < squares; ++leaf)
+    if (!std::isfinite(*leaf)) result.bad_leaves.push_back(leaf - values);
   result.stop = *end > 0;
 }
 

@@ -16,7 +16,7 @@ struct StepFacts {
   bool stop = false;            ///< this rank's wish
 };
 
-/// Collective. Fills loss, grad_norm, applied and stop of `result`: sums in slot and block order, so the same bits on every rank
+/// Collective. Fills loss, grad_norm, applied, bad_leaves and stop of `result`: sums in slot and block order, so the same bits on every rank
 /// and for every number of ranks.
 void agree(Communicator& comm, const StepFacts& facts, StepResult& result);
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "models/task_model.h"
@@ -21,6 +22,10 @@ struct StepResult {
   double loss = 0;           ///< mean over the step's valid targets, leaf sums added in slot order; the same bits on every rank
   double grad_norm = 0;      ///< of the mean loss, before clipping
   bool applied = false;      ///< false: loss or norm was not finite, nothing changed on any rank
+  std::vector<int64_t> bad_leaves;  ///< slots of leaves whose loss is not finite, on whatever rank
+  double loss_scale = 1;     ///< what this step's gradient was multiplied with (fp16)
+  double next_loss_scale = 1;
+  bool overflow = false;     ///< not applied because of loss_scale: the loss is finite, and the scale can still be halved
   bool stop = false;         ///< some rank asked to stop
   double communication = 0, optimizer = 0;  ///< seconds
 };

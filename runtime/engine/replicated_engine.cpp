@@ -20,8 +20,8 @@ class ReplicatedEngine final : public StepEngine {
     cut_buckets();
   }
 
-  StateDict state() override { return pieces(ShardPlan(layout().numel, comm_.size()).owned(comm_.rank())); }
-  StateDict targets() override { return pieces(optimizer_.owned()); }
+  StateDict state() override { return state_of(ShardPlan(layout().numel, comm_.size()).owned(comm_.rank())); }
+  StateDict targets() override { return state_of(optimizer_.owned()); }
 
  private:
   /// Consecutive tensors of the layout are reduced together.
@@ -54,8 +54,6 @@ class ReplicatedEngine final : public StepEngine {
   }
 
   void hand_out() override {}
-
-  StateDict pieces(const std::vector<Range>& ranges) { return optimizer_state(layout(), values(), optimizer_, ranges); }
 
   ReduceOp op_;
   at::Tensor gradient_;

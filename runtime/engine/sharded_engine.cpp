@@ -45,7 +45,7 @@ class ShardedEngine final : public StepEngine {
     else shard_ = at::zeros({plan_.shard_numel()}, values().options());
   }
 
-  StateDict state() override { return optimizer_state(layout(), values(), optimizer_, optimizer_.owned()); }
+  StateDict state() override { return state_of(optimizer_.owned()); }
   StateDict targets() override { return state(); }
 
  private:

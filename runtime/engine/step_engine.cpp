@@ -4,6 +4,7 @@
 #include <torch/autograd.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "runtime/engine/part_updates.h"
 
@@ -18,7 +19,7 @@ StepEngine::StepEngine(TaskModel& model, Communicator& comm, const OptimizerSect
                        std::vector<Range> owned)
     : comm_(comm), params_(std::move(params)),
       optimizer_({optimizer, l2_start, model.config().layers}, layout(), std::move(owned), values()), model_(model),
-      clip_(optimizer.clip_norm),
+      clip_(optimizer.clip_norm), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
   model.parameters_changed();
 }
@@ -43,7 +44,7 @@ void StepEngine::begin_step(const StepShape& shape) {
 void StepEngine::backward(const Loss& loss, bool last) {
   TORCH_CHECK(last == last_leaf(), "leaf ", leaf_, " of ", shape_.present, " is out of order");
   facts_.losses[static_cast<size_t>(shape_.first + leaf_)] = loss.sum.item<double>();
-  torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, 1.0 / shape_.divisor)});
+  torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, loss_scale_.value() / shape_.divisor)});
   const at::NoGradGuard no_grad;
   finish_leaf();
   ++leaf_;
@@ -66,6 +67,16 @@ void StepEngine::reduce_down_to(size_t bucket) {
   while (next_bucket_ > bucket) works_.push_back(reduce(--next_bucket_));
 }
 
+/// The norm was that of the scaled gradient. A division by a power of two rounds nothing.
+void StepEngine::settle_scale(StepResult& result) {
+  result.loss_scale = loss_scale_.value();
+  result.grad_norm /= result.loss_scale;
+  const bool finite = std::isfinite(result.loss);
+  result.overflow = !result.applied && finite && result.loss_scale > LossScale::kLeast;
+  loss_scale_.update(result.applied, finite);
+  result.next_loss_scale = loss_scale_.value();
+}
+
 StepResult StepEngine::step(double lr, bool stop) {
   TORCH_CHECK(leaf_ == shape_.present, "step after ", leaf_, " of ", shape_.present, " leaves");
   const at::NoGradGuard no_grad;
@@ -77,11 +88,12 @@ StepResult StepEngine::step(double lr, bool stop) {
   add_squares(facts_.squares);
   facts_.stop = stop;
   agree(comm_, facts_, result);
+  settle_scale(result);
   const double agreed = now();
   if (result.applied) {
     // Of several ranks that fill in the same sum all have the same bits, and a sum of squares is not below 0: the largest counts.
     const auto join = [this](at::Tensor table) { comm_.all_reduce(table, ReduceOp::kMax).wait(); };
-    optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm), join);
+    optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm) / result.loss_scale, join);
     const double updated = now();
     hand_out();
     const double handed_out = now();
@@ -92,8 +104,15 @@ StepResult StepEngine::step(double lr, bool stop) {
   return result;
 }
 
+StateDict StepEngine::state_of(const std::vector<Range>& wanted) const {
+  StateDict dict = optimizer_state(layout(), values(), optimizer_, wanted);
+  loss_scale_.save(dict.small);
+  return dict;
+}
+
 void StepEngine::load_state(const Json& small) {
   optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
+  loss_scale_.load(small);
   hand_out();
   model_.parameters_changed();
 }

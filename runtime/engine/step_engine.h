@@ -10,6 +10,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/gradient_hooks.h"
+#include "runtime/engine/loss_scale.h"
 #include "runtime/engine/optimizer.h"
 
 namespace fmtrain {
@@ -28,6 +29,8 @@ class StepEngine : public Engine {
   const FlatLayout& layout() const { return params_.layout(); }
   const at::Tensor& values() const { return params_.values(); }
   const StepShape& shape() const { return shape_; }
+  /// What is saved and loaded of the ranges `wanted`, which this rank updates.
+  StateDict state_of(const std::vector<Range>& wanted) const;
   bool last_leaf() const { return leaf_ + 1 == shape_.present; }
   /// Buckets [first, last) that hold elements of each tensor, of `buckets`; once, when the engine is made.
   void set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets);
@@ -53,9 +56,11 @@ class StepEngine : public Engine {
  private:
   void gradient_ready(size_t tensor, const at::Tensor& gradient);
   void reduce_down_to(size_t bucket);
+  void settle_scale(StepResult& result);
 
   TaskModel& model_;
   double clip_;
+  LossScale loss_scale_;
   std::vector<std::pair<size_t, size_t>> buckets_of_;
   std::vector<int64_t> tensors_of_;  ///< tensors that have elements in each bucket
   std::vector<int64_t> waiting_;     ///< of these, still without their final gradient

@@ -72,11 +72,13 @@ std::string hex_float(double value) {
 }
 
 Json to_json(const StepRecord& r) {
-  return {{"step", r.step}, {"epoch", r.epoch}, {"loss", finite(r.loss)}, {"loss_hex", hex_float(r.loss)}, {"lr", r.lr},
-          {"grad_norm", finite(r.grad_norm)}, {"samples", r.samples}, {"tokens", r.tokens},
-          {"seconds",
-           {{"total", r.total}, {"compute", r.compute}, {"communication", r.communication}, {"data", r.data},
-            {"optimizer", r.optimizer}, {"other", r.total - r.compute - r.communication - r.data - r.optimizer}}}};
+  Json line{{"step", r.step}, {"epoch", r.epoch}, {"loss", finite(r.loss)}, {"loss_hex", hex_float(r.loss)}, {"lr", r.lr},
+            {"grad_norm", finite(r.grad_norm)}, {"samples", r.samples}, {"tokens", r.tokens},
+            {"seconds",
+             {{"total", r.total}, {"compute", r.compute}, {"communication", r.communication}, {"data", r.data},
+              {"optimizer", r.optimizer}, {"other", r.total - r.compute - r.communication - r.data - r.optimizer}}}};
+  if (r.loss_scale) line["loss_scale"] = *r.loss_scale;
+  return line;
 }
 
 RunLog::RunLog(std::string run_dir, int64_t last_step, bool tensorboard)

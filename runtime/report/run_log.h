@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct StepRecord {
   double loss = 0, lr = 0, grad_norm = 0;
   int64_t samples = 0, tokens = 0;
   double total = 0, compute = 0, communication = 0, data = 0, optimizer = 0;
+  std::optional<double> loss_scale;  ///< of fp16; else there is no such field
 };
 /// With loss_hex and seconds.other, the rest of the total. A loss that is not finite is null; loss_hex still names it.
 Json to_json(const StepRecord& record);

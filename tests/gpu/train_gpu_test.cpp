@@ -95,7 +95,8 @@ TEST_P(TrainOnGpu, RepeatsItsBits) {
 INSTANTIATE_TEST_SUITE_P(Models, TrainOnGpu,
                          testing::Values(std::pair{Task::kTokenClassification, Precision::kFp32},
                                          std::pair{Task::kSequenceClassification, Precision::kFp32},
-                                         std::pair{Task::kTokenClassification, Precision::kBf16}));
+                                         std::pair{Task::kTokenClassification, Precision::kBf16},
+                                         std::pair{Task::kTokenClassification, Precision::kFp16}));
 
 /// One update of LAMB and the pull to the start, in parts [0, cut) and [cut, numel): what is left in param, exp_avg, exp_avg_sq.
 std::vector<at::Tensor> update_in_parts(at::Device device, int64_t cut) {

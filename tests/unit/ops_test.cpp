@@ -102,14 +102,17 @@ TEST(Linear, LowPrecisionFollowsFullPrecision) {
   const auto y = linear(x, {w, b, {}});
   y.sum().backward();
   const auto dx = x.grad().clone(), dw = w.grad().clone(), db = b.grad().clone();
-  for (const auto& t : {x, w, b}) t.mutable_grad().reset();
-  const auto z = linear(x, {w, b, w.detach().to(at::kBFloat16)});
-  EXPECT_EQ(z.scalar_type(), at::kBFloat16);
-  z.to(at::kFloat).sum().backward();
-  EXPECT_LE((y - z).norm().item<double>(), 6e-3 * y.norm().item<double>());
-  EXPECT_LE((dx - x.grad()).norm().item<double>(), 6e-3 * dx.norm().item<double>());
-  EXPECT_LE((dw - w.grad()).norm().item<double>(), 6e-3 * dw.norm().item<double>());
-  EXPECT_TRUE(at::equal(db, b.grad()));
+  for (const auto& [precision, tolerance] : {std::pair{Precision::kBf16, 6e-3}, {Precision::kFp16, 6e-3 / 8}}) {
+    for (const auto& t : {x, w, b}) t.mutable_grad().reset();
+    const auto type = product_type(precision);
+    const auto z = linear(x, {w, b, w.detach().to(type)});
+    EXPECT_EQ(z.scalar_type(), type);
+    z.to(at::kFloat).sum().backward();
+    EXPECT_LE((y - z).norm().item<double>(), tolerance * y.norm().item<double>());
+    EXPECT_LE((dx - x.grad()).norm().item<double>(), tolerance * dx.norm().item<double>());
+    EXPECT_LE((dw - w.grad()).norm().item<double>(), tolerance * dw.norm().item<double>());
+    EXPECT_TRUE(at::equal(db, b.grad()));
+  }
 }
 
 }  // namespace

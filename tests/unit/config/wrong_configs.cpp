@@ -115,7 +115,7 @@ std::vector<WrongConfig> wrong_words() {
       {ok + "evaluate: {metric: F1}\n",
        "3:20: evaluate.metric: must be one of auto, f1, accuracy, macro_f1, precision, recall, loss, not \"F1\" (did you mean "
        "f1?)"},
-      {ok + "engine: {precision: fp16}\n", "3:21: engine.precision: fp16 is not built yet; use fp32 or bf16"},
+      {ok + "engine: {precision: fp8}\n", "3:21: engine.precision: must be one of fp32, bf16, fp16, not \"fp8\""},
       {ok + "engine: {recompute: selective}\n",
        "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not \"selective\""},
       {ok + "engine: {recompute: {every: 0}}\n",

@@ -61,6 +61,13 @@ TEST_F(RunLogTest, ALineHasTheFixedFields) {
             "\n");
 }
 
+TEST_F(RunLogTest, OfFp16ItHasTheLossScaleToo) {
+  StepRecord r = record(1);
+  EXPECT_FALSE(to_json(r).contains("loss_scale"));
+  r.loss_scale = 65'536;
+  EXPECT_EQ(to_json(r).at("loss_scale"), 65'536);
+}
+
 TEST_F(RunLogTest, ALossThatIsNotFiniteIsNullButNamed) {
   StepRecord r = record(1);
   r.loss = std::numeric_limits<double>::quiet_NaN();
