@@ -70,7 +70,7 @@ struct MemoryShape {
   int64_t states;           ///< of the optimizer, for every parameter
   const char* copy_name;            ///< of the copy for products
   int64_t copy, activations;        ///< bytes
-  bool exact, async;
+  bool exact, async, offload;
   int ranks;                ///< all of one machine
 };
 
@@ -83,12 +83,14 @@ Json memory_facts(const MemoryShape& s, int64_t stage) {
   m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
   m[s.copy_name] = s.copy;
   m["gradients"] = 4 * ((streams ? std::min(s.trained, 2 * ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
-  m["optimizer"] = 4 * s.states * (stage == 0 ? s.trained : share);
+  const int64_t updated = stage == 0 ? s.trained : share;
+  m["optimizer"] = s.offload ? 0 : 4 * s.states * updated;
   m["activations"] = s.activations;
   m["snapshot"] = s.async ? 4 * (1 + s.states) * share : 0;
   int64_t total = 0;
   for (const auto& [name, bytes] : m.items()) total += bytes.get<int64_t>();
   m["total"] = total;
+  if (s.offload) m["on_host"] = 4 * (s.states + 2) * updated;  // and the values and gradients of an update
   return m;
 }
 
@@ -101,7 +103,7 @@ MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const St
   return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, states_of(config),
           config.engine.precision == Precision::kFp16 ? "fp16_copy" : "bf16_copy",
           config.engine.precision == Precision::kFp32 ? 0 : 2 * product_weights(*inputs.model), std::llround(activations), config.numerics.exact,
-          config.checkpoint.async, ranks};
+          config.checkpoint.async, config.engine.offload == Offload::kOptimizer, ranks};
 }
 
 Json learning_rates(const Config& config, int64_t steps) {

@@ -25,6 +25,8 @@ namespace fmtrain {
 namespace {
 
 constexpr const char* kRepair = "; repair the storage and start the same command again: it goes on from the last checkpoint";
+constexpr const char* kNothingToOffload =
+    "engine.offload: optimizer moves what is on a GPU to host memory, but there is no GPU here; remove it, or set engine.zero to share out optimizer state";
 constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -58,9 +60,11 @@ class Trainer {
     const int64_t stage = config_.engine.zero;
     const bool exact = config_.numerics.exact;
     const double l2_start = config_.finetune.l2_start;
-    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start);
+    const bool offload = config_.engine.offload == Offload::kOptimizer;
+    if (offload && options_.device == "cpu") throw ConfigError(kNothingToOffload);
+    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start, offload);
     if (stage == 3 && options_.device != "cpu") throw ConfigError("engine.zero: 3 needs ranks that share memory; on GPUs use 2");
-    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact, l2_start);
+    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact, l2_start, offload);
   }
 
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }

@@ -18,6 +18,7 @@ enum class Order { kRandom, kLengthGrouped };
 enum class OptimizerName { kAdamW, kSgd, kLamb };
 enum class ScheduleName { kLinear, kCosine, kConstant, kInverseSqrt, kWsd };
 enum class Init { kPretrained, kRandom };
+enum class Offload { kNone, kOptimizer };
 enum class Progress { kAuto, kBar, kPlain, kOff };
 
 /// "epoch" or a number of steps.
@@ -112,6 +113,7 @@ struct EngineSection {
   Device device = Device::kAuto;
   int64_t zero = 0;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
   Precision precision = Precision::kFp32;
+  Offload offload = Offload::kNone;     ///< of GPU ranks: what lies and is computed on the host
   Segments recompute;                   ///< activations computed again in backward
   std::optional<int64_t> threads;       ///< per rank; absent (auto): the cores of the affinity mask over the ranks of the node
 };

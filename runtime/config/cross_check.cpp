@@ -26,6 +26,7 @@ class Checks {
     schedule();
     task();
     l2_start();
+    offload();
     if (config_.evaluate.patience && config_.data.validation.empty())
       fault({"evaluate.early_stop.patience", "data.validation"}, "needs data.validation");
     if (config_.run.dir.empty()) config_.run.dir = "runs/" + config_.name;
@@ -92,6 +93,11 @@ class Checks {
       fault({"schedule.warmup"}, "must be a share below 1 or a whole number of steps");
     else if (s.steps && s.warmup >= 1 && s.warmup > static_cast<double>(*s.steps))
       fault({"schedule.warmup", "schedule.steps"}, "is longer than the run of " + std::to_string(*s.steps) + " steps");
+  }
+
+  void offload() {
+    if (config_.engine.offload != Offload::kNone && config_.engine.device == Device::kCpu)
+      fault({"engine.offload", "engine.device"}, "moves what is on a GPU to host memory; with engine.device: cpu there is nothing to move, remove it");
   }
 
   void l2_start() {

@@ -23,6 +23,7 @@ Words words_of(OptimizerName) { return {"adamw", "sgd", "lamb"}; }
 Words words_of(ScheduleName) { return {"linear", "cosine", "constant", "inverse_sqrt", "wsd"}; }
 Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
 Words words_of(Precision) { return {"fp32", "bf16", "fp16"}; }
+Words words_of(Offload) { return {"none", "optimizer"}; }
 Words words_of(Progress) { return {"auto", "bar", "plain", "off"}; }
 
 // How each type of field is read from a checked value and written as YAML.
@@ -267,6 +268,7 @@ std::vector<Line> system_keys() {
           .range(0, 3)
           .free(),
       key("engine.precision", "bf16, fp16: of products; weights and sums in fp32; fp16 is for GPUs", &C::engine, &Eng::precision),
+      key("engine.offload", "GPUs: optimizer keeps its state in host memory and updates there", &C::engine, &Eng::offload).free(),
       key("engine.recompute", "activations computed again in backward: none, full (every layer), or {every: k} layers", &C::engine,
           &Eng::recompute)
           .free(),

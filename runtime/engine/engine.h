@@ -40,13 +40,14 @@ class Engine : public Stateful {
   virtual StepResult step(double lr, bool stop) = 0;
 };
 
-/// Stage 0: parameters, gradients and optimizer state whole on every rank. l2_start: finetune.l2_start.
+/// Stage 0: parameters, gradients and optimizer state whole on every rank. l2_start: finetune.l2_start; offload: the optimizer's
+/// state and updates are the host's (engine.offload).
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
-                                               double l2_start = 0);
+                                               double l2_start = 0, bool offload = false);
 
 /// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node). With exact: the
 /// bits of stage 0.
 std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
-                                            double l2_start = 0);
+                                            double l2_start = 0, bool offload = false);
 
 }  // namespace fmtrain

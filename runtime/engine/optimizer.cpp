@@ -28,21 +28,51 @@ TensorRates rates_of(const UpdateOptions& options, const FlatTensor& tensor) {
   return rates;
 }
 
+namespace {
+
+/// To a GPU in the order of its stream, without waiting for it; from there the values are here when it returns.
+void copy(const std::vector<at::Tensor>& from, const std::vector<at::Tensor>& to) {
+  for (size_t i = 0; i < from.size(); ++i) to[i].copy_(from[i], /*non_blocking=*/to[i].is_cuda());
+}
+
+}  // namespace
+
 Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values)
     : config_(options.optimizer), layout_(layout), owned_(std::move(owned)) {
   for (const auto& t : layout.tensors) rates_.push_back(rates_of(options, t));
   const Booking booking(Purpose::kOptimizer);
-  std::vector<at::Tensor> start;
-  int64_t numel = 0;
-  for (const auto& range : owned_) {
-    start.push_back(values.narrow(0, range.first, range.numel()));
-    numel += range.numel();
-  }
+  const auto start = at::cat(of_layout(values));
+  const auto home = options.offload ? values.options().device(at::kCPU) : values.options();
   for (const auto& name : optimizer_states(config_, options.l2_start))
-    state_.emplace_back(name, name == "start/" ? at::cat(start) : at::zeros({numel}, values.options()));
+    state_.emplace_back(name, name == "start/" ? start.to(home) : at::zeros({start.numel()}, home));
+  if (!options.offload) return;
+  const auto bridge = home.pinned_memory(values.is_cuda());
+  host_values_ = booked(at::empty({start.numel()}, bridge), Purpose::kOptimizer);
+  host_gradients_ = booked(at::empty({start.numel()}, bridge), Purpose::kOptimizer);
+  values_changed(values);
 }
 
-std::vector<Optimizer::Part> Optimizer::parts(const at::Tensor& values, const std::vector<at::Tensor>& gradients) const {
+Optimizer::Pieces Optimizer::of_layout(const at::Tensor& memory) const {
+  Pieces pieces;
+  for (const auto& range : owned_) pieces.push_back(memory.narrow(0, range.first, range.numel()));
+  return pieces;
+}
+
+Optimizer::Pieces Optimizer::of_owned(const at::Tensor& memory) const {
+  Pieces pieces;
+  int64_t first = 0;
+  for (const auto& range : owned_) {
+    pieces.push_back(memory.narrow(0, first, range.numel()));
+    first += range.numel();
+  }
+  return pieces;
+}
+
+void Optimizer::values_changed(const at::Tensor& values) {
+  if (host_values_.defined()) copy(of_layout(values), of_owned(host_values_));
+}
+
+std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces& gradients) const {
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
   std::vector<Part> parts;
   int64_t at_state = 0;
@@ -53,8 +83,7 @@ std::vector<Optimizer::Part> Optimizer::parts(const at::Tensor& values, const st
       const Range range{std::max(tensor.offset, owned.first), std::min(tensor.offset + tensor.numel, owned.last)};
       if (range.first >= range.last) continue;
       const int64_t inside = range.first - owned.first;
-      parts.push_back({t, range, values.narrow(0, range.first, range.numel()), gradients[i].narrow(0, inside, range.numel()),
-                       at_state + inside});
+      parts.push_back({t, range, values[i].narrow(0, inside, range.numel()), gradients[i].narrow(0, inside, range.numel()), at_state + inside});
     }
     at_state += owned.numel();
   }
@@ -62,6 +91,14 @@ std::vector<Optimizer::Part> Optimizer::parts(const at::Tensor& values, const st
 }
 
 void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join) {
+  if (!host_values_.defined()) return update(of_layout(values), gradients, lr, scale, join);
+  TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
+  copy(gradients, of_owned(host_gradients_));  // waits for the GPU, so the copy back of the last update is done as well
+  update(of_owned(host_values_), of_owned(host_gradients_), lr, scale, join);
+  copy(of_owned(host_values_), of_layout(values));
+}
+
+void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join) {
   ++steps_;
   const auto all = parts(values, gradients);
   for (const auto& part : all)

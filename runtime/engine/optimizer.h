@@ -20,6 +20,7 @@ struct UpdateOptions {
   OptimizerSection optimizer;
   double l2_start = 0;  ///< finetune.l2_start
   int64_t layers = 0;   ///< of the encoder; for optimizer.layer_decay
+  bool offload = false; ///< engine.offload: state and updates on the host
 };
 
 /// What is kept for every parameter, as prefixes of names: "exp_avg/", "exp_avg_sq/" (AdamW, LAMB) or "momentum/" (SGD), and
@@ -44,7 +45,10 @@ class Optimizer {
   /// values: as above, of which only the owned ranges are touched; gradients: fp32, one for each owned range and as long. They are
   /// multiplied by `scale` first, and may be overwritten. `join` is collective, called by all ranks or by none; not needed by an
   /// optimizer that owns everything.
+  /// With offload the gradients are copied to host memory, where a copy of the owned values is updated, and that goes back.
   void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {});
+  /// The owned values were changed from outside.
+  void values_changed(const at::Tensor& values);
   /// Updates done so far.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -60,7 +64,13 @@ class Optimizer {
     at::Tensor value, gradient;  ///< fp32 [range.numel()]
     int64_t at_state;            ///< where it begins in the state
   };
-  std::vector<Part> parts(const at::Tensor& values, const std::vector<at::Tensor>& gradients) const;
+  /// Both have one tensor an owned range.
+  using Pieces = std::vector<at::Tensor>;
+  /// What `memory` has of the owned ranges: it holds the layout, or these alone, one after the other.
+  Pieces of_layout(const at::Tensor& memory) const;
+  Pieces of_owned(const at::Tensor& memory) const;
+  std::vector<Part> parts(const Pieces& values, const Pieces& gradients) const;
+  void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join);
   at::Tensor state_of(const Part& part, size_t which) const;
   void lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join);
   std::vector<double> trust_ratios(const std::vector<Part>& parts, const Join& join) const;
@@ -70,6 +80,7 @@ class Optimizer {
   std::vector<Range> owned_;
   std::vector<TensorRates> rates_;  ///< of every tensor
   std::vector<std::pair<std::string, at::Tensor>> state_;
+  at::Tensor host_values_, host_gradients_;  ///< offload: of the owned ranges, one after the other; pinned beside a GPU
   int64_t steps_ = 0;
 };
 

@@ -13,8 +13,8 @@ constexpr int64_t kBucket = 4 << 20;
 
 class ReplicatedEngine final : public StepEngine {
  public:
-  ReplicatedEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact, double l2_start, FlatParams params)
-      : StepEngine(model, comm, optimizer, l2_start, params, {{0, params.layout().numel}}),
+  ReplicatedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, bool exact, FlatParams params)
+      : StepEngine(model, comm, update, params, {{0, params.layout().numel}}),
         op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum), gradient_(booked(comm.allocate(layout().numel, at::kFloat), Purpose::kGradients)),
         sum_(layout(), gradient_, exact) {
     cut_buckets();
@@ -64,9 +64,10 @@ class ReplicatedEngine final : public StepEngine {
 }  // namespace
 
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
-                                               double l2_start) {
+                                               double l2_start, bool offload) {
   const Booking booking(Purpose::kGradients);
-  return std::make_unique<ReplicatedEngine>(model, comm, optimizer, exact, l2_start, FlatParams(trainable(model)));
+  const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
+  return std::make_unique<ReplicatedEngine>(model, comm, update, exact, FlatParams(trainable(model)));
 }
 
 }  // namespace fmtrain

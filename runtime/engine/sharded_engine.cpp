@@ -30,10 +30,9 @@ void put_rows(at::Tensor to, const at::Tensor& gradient, Range part) {
 
 class ShardedEngine final : public StepEngine {
  public:
-  ShardedEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact, double l2_start,
-                const ShardPlan& plan, FlatParams params)
-      : StepEngine(model, comm, optimizer, l2_start, std::move(params), plan.owned(comm.rank())), stage_(stage), exact_(exact),
-        plan_(plan) {
+  ShardedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
+                FlatParams params)
+      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank())), stage_(stage), exact_(exact), plan_(plan) {
     std::vector<std::pair<size_t, size_t>> buckets_of;
     for (size_t t = 0; t < layout().tensors.size(); ++t) {
       buckets_of.emplace_back(plan_.buckets(), 0);
@@ -153,14 +152,15 @@ class ShardedEngine final : public StepEngine {
 }  // namespace
 
 std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
-                                            double l2_start) {
+                                            double l2_start, bool offload) {
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
   const auto parameters = trainable(model);
   const ShardPlan plan(make_layout(parameters).numel, comm.size());
   const Booking booking(Purpose::kParameters);
   FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share
-  return std::make_unique<ShardedEngine>(model, comm, optimizer, stage, exact, l2_start, plan, std::move(params));
+  const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
+  return std::make_unique<ShardedEngine>(model, comm, update, stage, exact, plan, std::move(params));
 }
 
 }  // namespace fmtrain

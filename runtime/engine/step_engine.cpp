@@ -15,11 +15,9 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-StepEngine::StepEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, double l2_start, FlatParams params,
-                       std::vector<Range> owned)
-    : comm_(comm), params_(std::move(params)),
-      optimizer_({optimizer, l2_start, model.config().layers}, layout(), std::move(owned), values()), model_(model),
-      clip_(optimizer.clip_norm), loss_scale_(model.config().precision == Precision::kFp16),
+StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned)
+    : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
+      clip_(update.optimizer.clip_norm), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
   model.parameters_changed();
 }
@@ -113,6 +111,7 @@ StateDict StepEngine::state_of(const std::vector<Range>& wanted) const {
 void StepEngine::load_state(const Json& small) {
   optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
   loss_scale_.load(small);
+  optimizer_.values_changed(values());
   hand_out();
   model_.parameters_changed();
 }

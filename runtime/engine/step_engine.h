@@ -24,8 +24,7 @@ class StepEngine : public Engine {
 
  protected:
   /// This rank updates the ranges `owned` of the layout. `params` hold the values that the run starts from on every rank.
-  StepEngine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, double l2_start, FlatParams params,
-             std::vector<Range> owned);
+  StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned);
   const FlatLayout& layout() const { return params_.layout(); }
   const at::Tensor& values() const { return params_.values(); }
   const StepShape& shape() const { return shape_; }

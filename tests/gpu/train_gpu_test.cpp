@@ -44,7 +44,7 @@ struct Result {
   at::Tensor weights;  ///< all of them, on the CPU
 };
 
-Result train_some(Task task, Precision precision, OptimizerName optimizer, Device wanted) {
+Result train_some(Task task, Precision precision, OptimizerName optimizer, Device wanted, bool offload = false) {
   constexpr int64_t kLeaves = 4;
   const auto world = make_device_world(wanted, make_single_communicator(), 0, "host");
   const at::Device device(world.device);
@@ -52,7 +52,7 @@ Result train_some(Task task, Precision precision, OptimizerName optimizer, Devic
   for (auto& p : model->parameters()) p.value.set_data(p.value.detach().to(device));
   OptimizerSection section;
   section.name = optimizer;
-  const auto engine = make_replicated_engine(*model, *world.comm, section, true);
+  const auto engine = make_replicated_engine(*model, *world.comm, section, true, 0, offload);
   Result result;
   for (int64_t step = 0; step < 3; ++step) {
     double targets = 0;
@@ -87,6 +87,19 @@ TEST_P(TrainOnGpu, RepeatsItsBits) {
   const auto [task, precision] = GetParam();
   for (const auto optimizer : {OptimizerName::kAdamW, OptimizerName::kLamb}) {
     const auto one = train_some(task, precision, optimizer, Device::kCuda), two = train_some(task, precision, optimizer, Device::kAuto);
+    EXPECT_EQ(one.losses, two.losses);
+    EXPECT_TRUE(at::equal(one.weights, two.weights));
+  }
+}
+
+/// The processor's loops may contract products and sums otherwise than the kernel.
+TEST_P(TrainOnGpu, FollowsItselfWithOffloadAndRepeatsThatToo) {
+  const auto [task, precision] = GetParam();
+  const auto on_gpu = train_some(task, precision, OptimizerName::kSgd, Device::kCuda),
+             offloaded = train_some(task, precision, OptimizerName::kSgd, Device::kCuda, true);
+  EXPECT_LE((on_gpu.weights - offloaded.weights).norm().item<double>(), 1e-5 * on_gpu.weights.norm().item<double>());
+  for (const auto optimizer : {OptimizerName::kAdamW, OptimizerName::kLamb}) {
+    const auto one = train_some(task, precision, optimizer, Device::kCuda, true), two = train_some(task, precision, optimizer, Device::kCuda, true);
     EXPECT_EQ(one.losses, two.losses);
     EXPECT_TRUE(at::equal(one.weights, two.weights));
   }

@@ -184,6 +184,30 @@ TEST(Optimizer, ShardsGiveTheBitsOfTheWhole) {
   for (const int world : {2, 3, 8}) EXPECT_TRUE(at::equal(whole, run(world))) << world;
 }
 
+TEST(Optimizer, OffloadedWorksOnCopiesOfItsOwn) {
+  auto list = three_parameters();
+  FlatParams flat(list);
+  const auto& layout = flat.layout();
+  Optimizer here(UpdateOptions{}, layout, {{0, layout.numel}}, flat.values());
+  UpdateOptions options;
+  options.offload = true;
+  Optimizer away(options, layout, {{0, layout.numel}}, flat.values());
+  const auto mine = flat.values().clone(), gradient = at::randn({layout.numel}), kept = gradient.clone();
+  here.step(mine, {gradient.clone()}, 1e-3, 0.7);
+  away.step(flat.values(), {gradient}, 1e-3, 0.7);
+  EXPECT_TRUE(at::equal(flat.values(), mine));
+  EXPECT_TRUE(at::equal(gradient, kept));
+  flat.values().add_(1.0);  // from outside, unsaid: the update does not know of it and writes over it
+  here.step(mine, {gradient.clone()}, 1e-3, 0.7);
+  away.step(flat.values(), {gradient}, 1e-3, 0.7);
+  EXPECT_TRUE(at::equal(flat.values(), mine));
+  for (const auto& values : {mine, flat.values()}) values.add_(1.0);
+  away.values_changed(flat.values());
+  here.step(mine, {gradient.clone()}, 1e-3, 0.7);
+  away.step(flat.values(), {gradient}, 1e-3, 0.7);
+  EXPECT_TRUE(at::equal(flat.values(), mine));
+}
+
 /// Head and backbone, decaying and not, smaller and larger than a norm block.
 std::vector<NamedParameter> named_parameters() {
   at::manual_seed(5);

@@ -26,11 +26,12 @@ struct Case {
   int64_t recompute = 0;
   OptimizerSection optimizer = {};
   double l2_start = 0;
+  bool offload = false;
 };
 
 std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm) {
-  if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start);
-  return make_sharded_engine(model, comm, c.optimizer, c.stage, true, c.l2_start);
+  if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start, c.offload);
+  return make_sharded_engine(model, comm, c.optimizer, c.stage, true, c.l2_start, c.offload);
 }
 
 void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
@@ -115,8 +116,9 @@ struct Rule {
 };
 class Rules : public testing::TestWithParam<Rule> {
  protected:
-  static Case with(int stage, int ranks) {
+  static Case with(int stage, int ranks, bool offload = false) {
     Case c{stage, ranks};
+    c.offload = offload;
     c.optimizer.name = GetParam().optimizer;
     c.optimizer.layer_decay = GetParam().layer_decay;
     c.l2_start = GetParam().l2_start;
@@ -131,11 +133,19 @@ TEST_P(Rules, HaveTheSameBitsOnEveryNumberOfRanksAndStage) {
       expect_same(train(with(stage, ranks)), reference, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
 }
 
+/// What a GPU's rank does, with memory of the processor in the GPU's place: state and values elsewhere, and copies between.
+TEST_P(Rules, HaveTheSameBitsOffloaded) {
+  const auto reference = train(with(0, 1));
+  for (const int stage : {0, 1, 2, 3})
+    for (const int ranks : {1, 4})
+      expect_same(train(with(stage, ranks, true)), reference, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
+}
+
 TEST_P(Rules, GoOnFromASavedState) {
   const auto whole = train(with(0, 1));
   const auto half = train(with(1, 2), 7, 0, 2);
-  for (const auto& [stage, ranks] : {std::pair{0, 2}, {1, 4}, {3, 2}}) {
-    auto joined = train(with(stage, ranks), 8, 2, 5, half);  // other first weights: everything must come from the state
+  for (const auto& [stage, ranks, offload] : {std::tuple{0, 2, false}, {1, 4, true}, {3, 2, false}, {0, 2, true}}) {
+    auto joined = train(with(stage, ranks, offload), 8, 2, 5, half);  // other first weights: everything must come from the state
     joined.losses.insert(joined.losses.begin(), half.losses.begin(), half.losses.end());
     joined.norms.insert(joined.norms.begin(), half.norms.begin(), half.norms.end());
     expect_same(joined, whole, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));

@@ -97,6 +97,7 @@ std::vector<KeyCase> system_keys() {
       {"engine.device", "auto", "cpu", [](C c) { return c.engine.device == Device::kCpu; }, kFree},
       {"engine.zero", "0", "2", [](C c) { return c.engine.zero == 2; }, kFree},
       {"engine.precision", "fp32", "bf16", [](C c) { return c.engine.precision == Precision::kBf16; }, kComputes},
+      {"engine.offload", "none", "optimizer", [](C c) { return c.engine.offload == Offload::kOptimizer; }, kFree},
       {"engine.recompute", "none", "{every: 2}", [](C c) { return c.engine.recompute.layers == 2; }, kFree},
       {"engine.threads", "auto", "2", [](C c) { return c.engine.threads == 2; }, kFree},
       {"numerics.exact", "true", "false", [](C c) { return !c.numerics.exact; }, kComputes},

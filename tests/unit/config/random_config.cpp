@@ -103,6 +103,7 @@ class Maker {
 
   /// The rules between keys.
   void agree(Values& v) {
+    if (v.count("engine.device") && v["engine.device"] == "cpu") v.erase("engine.offload");
     const int64_t micro = 1 + below(64);
     v["batch.micro"] = std::to_string(micro);
     v["batch.global"] = std::to_string(micro * (1 + below(64)));

@@ -116,6 +116,9 @@ std::vector<WrongConfig> wrong_words() {
        "3:20: evaluate.metric: must be one of auto, f1, accuracy, macro_f1, precision, recall, loss, not \"F1\" (did you mean "
        "f1?)"},
       {ok + "engine: {precision: fp8}\n", "3:21: engine.precision: must be one of fp32, bf16, fp16, not \"fp8\""},
+      {ok + "engine: {device: cpu, offload: optimizer}\n",
+       "3:32: engine.offload: moves what is on a GPU to host memory; with engine.device: cpu there is nothing to move, remove it",
+       kReaderOnly},
       {ok + "engine: {recompute: selective}\n",
        "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not \"selective\""},
       {ok + "engine: {recompute: {every: 0}}\n",
