@@ -2,11 +2,21 @@
 
 #include <torch/version.h>
 
+#include <fstream>
+
 #include "comm/mpi_session.h"
 #include "runtime/data/h5.h"
 
 namespace fmtrain {
 namespace {
+
+/// As Linux calls it; "" where it does not say.
+std::string model_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 1));
+  return "";
+}
 
 std::string processor() {
 #if defined(__x86_64__)
@@ -16,7 +26,7 @@ std::string processor() {
   std::string text = "x86-64";
   for (const auto& [present, name] : features)
     if (present) text += std::string(" ") + name;
-  return text;
+  return text + "," + model_name();
 #else
   return "other";
 #endif

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "comm/gpu.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/restarts.h"
 #include "runtime/data/loader.h"
@@ -12,8 +13,9 @@
 #include "runtime/engine/schedule.h"
 #include "runtime/evaluator.h"
 #include "runtime/finite_check.h"
-#include "runtime/metrics/metric.h"
+#include "runtime/leaf_check.h"
 #include "runtime/ledger.h"
+#include "runtime/metrics/metric.h"
 #include "runtime/model_dir.h"
 #include "runtime/replicas.h"
 #include "runtime/run_inputs.h"
@@ -31,6 +33,13 @@ constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+/// Ranks of one kind compute the same bits.
+std::string kind_of(const RunOptions& options) {
+  const at::Device device(options.device);
+  const std::string gpu = device.is_cpu() ? "" : visible_gpus().at(static_cast<size_t>(device.index())).name;
+  return gpu + '/' + options.versions.value("processor", "") + '/' + std::to_string(options.threads);
+}
+
 class Trainer {
  public:
   Trainer(const Config& config, Communicator& comm, const RunOptions& options)
@@ -38,7 +47,8 @@ class Trainer {
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         engine_(make_engine()),
-        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host) {
+        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
+        leaf_check_(comm, options.host, kind_of(options)) {
     check_ranks(config.batch, comm.size());
   }
 
@@ -154,16 +164,19 @@ class Trainer {
     const Step step = plan_.step(state_.step);
     const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);
     const auto present = static_cast<int64_t>(leaves_of_this_rank(step).size());
+    const auto duty = leaf_duty(step);
     engine_->begin_step({plan_.leaves(), leaves_of(comm_.rank(), comm_.size(), plan_.leaves()).first, present,
-                         static_cast<double>(std::max<int64_t>(step.valid_targets, 1))});
+                         static_cast<double>(std::max<int64_t>(step.valid_targets, 1)), duty ? duty->slot : -1});
     int64_t tokens = 0;
     for (int64_t leaf = 0; leaf < present; ++leaf) {
       const auto batch = loader.next();
       tokens += batch->positions.numel();
-      engine_->backward(inputs_.model->loss(to(*batch, at::Device(options_.device)), Pass{true, config_.run.seed, state_.step}), leaf + 1 == present);
+      engine_->backward(loss_of(*batch), leaf + 1 == present);
     }
+    const LeafDigest again = duty ? digest_of(*duty, step) : LeafDigest{};
     const double computed = now();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
+    if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
     if (const auto skipped = check_finite(result, step, state_); !skipped.empty()) outputs_.warn(skipped);
     ++state_.step;
     state_.samples += step.samples;
@@ -179,9 +192,29 @@ class Trainer {
     return result;
   }
 
-  bool at(const Every& every) const {
+  Loss loss_of(const Batch& batch) const {
+    return inputs_.model->loss(to(batch, at::Device(options_.device)), Pass{true, config_.run.seed, state_.step});
+  }
+
+  /// Of the step before every comparison of replicas and every planned save. Without numerics.exact nothing promises equal bits.
+  std::optional<LeafDuty> leaf_duty(const Step& step) const {
+    const int64_t next = state_.step + 1;
+    if (!config_.numerics.exact || (next % kStepsBetweenComparisons != 0 && !due(config_.checkpoint.every, next))) return {};
+    const auto present = std::count_if(step.leaves.begin(), step.leaves.end(), [](const auto& ids) { return !ids.empty(); });
+    return leaf_check_.duty(state_.step, plan_.leaves(), present);
+  }
+
+  /// Before the update, for it depends on the parameters.
+  LeafDigest digest_of(const LeafDuty& duty, const Step& step) {
+    if (comm_.rank() != duty.checker) return {};
+    return engine_->digest(loss_of(inputs_.train->get(step.leaves[static_cast<size_t>(duty.slot)])));
+  }
+
+  bool at(const Every& every) const { return due(every, state_.step); }
+
+  bool due(const Every& every, int64_t step) const {
     const int64_t interval = every.steps > 0 ? every.steps : plan_.steps_per_epoch();
-    return state_.step % interval == 0 || state_.step == total_steps_;
+    return step % interval == 0 || step == total_steps_;
   }
 
   /// What happens between two steps: evaluation, then a checkpoint that knows its result. False: nothing was due.
@@ -275,6 +308,7 @@ class Trainer {
   std::unique_ptr<Engine> engine_;
   CheckpointStore checkpoints_;
   Stragglers stragglers_;
+  LeafCheck leaf_check_;
   TrainState state_;
   int failed_saves_ = 0;  ///< in a row
   std::string save_fault_;

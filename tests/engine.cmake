@@ -5,3 +5,4 @@ fmtrain_test(engine_parts_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 S
 fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/sharded_engine_test.cpp)
 fmtrain_test(loss_scale_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/loss_scale_test.cpp)
 fmtrain_test(skipped_steps_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/skipped_steps_test.cpp)
+fmtrain_test(leaf_check_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/leaf_check_test.cpp)

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -16,6 +17,13 @@ namespace fmtrain {
 struct StepShape {
   int64_t slots = 1, first = 0, present = 0;
   double divisor = 1;  ///< valid targets of the whole step: losses are sums and are divided by it
+  int64_t watched = -1;  ///< slot of a leaf whose digest is kept; -1: none
+};
+
+/// The result of one leaf, as far as its bits can be compared.
+struct LeafDigest {
+  double loss = 0;       ///< sum
+  std::string gradient;  ///< XXH3-128 over the hashes of all tensors' gradients; "": none
 };
 
 struct StepResult {
@@ -36,6 +44,10 @@ class Engine : public Stateful {
   virtual void begin_step(const StepShape& shape) = 0;
   /// Runs backward for the next leaf and adds its gradient; when `last_leaf`, reductions start while backward still runs.
   virtual void backward(const Loss& loss, bool last_leaf) = 0;
+  /// Of the watched leaf, after its backward on this rank.
+  virtual const LeafDigest& watched() const = 0;
+  /// Runs backward for a leaf of this step, whichever rank's it is, after this rank's own and before step(): changes nothing.
+  virtual LeafDigest digest(const Loss& loss) = 0;
   /// Collective: reduce, clip, update. `stop` is this rank's wish to stop after this step.
   virtual StepResult step(double lr, bool stop) = 0;
 };

@@ -7,11 +7,24 @@
 #include <cmath>
 
 #include "runtime/engine/part_updates.h"
+#include "runtime/hash.h"
 
 namespace fmtrain {
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string hash_of(const at::Tensor& gradient) {
+  if (gradient.is_sparse()) return hash_of(gradient._indices()) + hash_of(gradient._values());
+  const auto bytes = gradient.cpu().contiguous();
+  return xxh3_hex(bytes.const_data_ptr(), bytes.nbytes());
+}
+
+LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
+  std::string all;
+  for (const auto& hash : hashes) all += hash + "/";
+  return {loss, xxh3_hex(all.data(), all.size())};
+}
 
 }  // namespace
 
@@ -34,6 +47,7 @@ void StepEngine::begin_step(const StepShape& shape) {
   facts_ = {std::vector<double>(static_cast<size_t>(shape.slots), 0.0),
             at::zeros({norm_blocks({0, layout().numel})}, values().options().dtype(at::kDouble)), shape.divisor, false};
   leaf_ = 0;
+  watched_ = {};
   next_bucket_ = tensors_of_.size();
   waiting_ = tensors_of_;
   begin_leaves();
@@ -41,14 +55,31 @@ void StepEngine::begin_step(const StepShape& shape) {
 
 void StepEngine::backward(const Loss& loss, bool last) {
   TORCH_CHECK(last == last_leaf(), "leaf ", leaf_, " of ", shape_.present, " is out of order");
-  facts_.losses[static_cast<size_t>(shape_.first + leaf_)] = loss.sum.item<double>();
-  torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, loss_scale_.value() / shape_.divisor)});
+  auto& sum = facts_.losses[static_cast<size_t>(shape_.first + leaf_)];
+  sum = loss.sum.item<double>();
+  const bool watch = shape_.first + leaf_ == shape_.watched;
+  if (watch) hashes_.resize(layout().tensors.size());
+  run_backward(loss);
   const at::NoGradGuard no_grad;
+  if (watch) watched_ = digest_of(sum, std::exchange(hashes_, {}));
   finish_leaf();
   ++leaf_;
 }
 
+LeafDigest StepEngine::digest(const Loss& loss) {
+  TORCH_CHECK(leaf_ == shape_.present, "digest between two leaves");
+  hashes_.resize(layout().tensors.size());
+  run_backward(loss);
+  return digest_of(loss.sum.item<double>(), std::exchange(hashes_, {}));
+}
+
+void StepEngine::run_backward(const Loss& loss) {
+  torch::autograd::backward({loss.sum}, {at::full_like(loss.sum, loss_scale_.value() / shape_.divisor)});
+}
+
 void StepEngine::gradient_ready(size_t tensor, const at::Tensor& gradient) {
+  if (!hashes_.empty()) hashes_[tensor] = hash_of(gradient);
+  if (leaf_ == shape_.present) return;  // of a digest
   add_gradient(tensor, gradient);
   for (size_t b = buckets_of_[tensor].second; b-- > buckets_of_[tensor].first;) {
     add_part(tensor, b, gradient);

@@ -19,6 +19,8 @@ class StepEngine : public Engine {
  public:
   void begin_step(const StepShape& shape) final;
   void backward(const Loss& loss, bool last_leaf) final;
+  const LeafDigest& watched() const final { return watched_; }
+  LeafDigest digest(const Loss& loss) final;
   StepResult step(double lr, bool stop) final;
   void load_state(const Json& small) final;
 
@@ -54,6 +56,7 @@ class StepEngine : public Engine {
 
  private:
   void gradient_ready(size_t tensor, const at::Tensor& gradient);
+  void run_backward(const Loss& loss);
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);
 
@@ -68,6 +71,8 @@ class StepEngine : public Engine {
   StepShape shape_;
   StepFacts facts_;
   int64_t leaf_ = 0;
+  std::vector<std::string> hashes_;  ///< of each tensor's gradient, while a digest is made; else empty
+  LeafDigest watched_;
   GradientHooks hooks_;
 };
 
