@@ -67,6 +67,14 @@ bool is_head(const std::string& name) { return name.compare(0, 11, "classifier."
 
 at::ScalarType scalar_type(const std::string& dtype) { return dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : dtype == "BF16" ? at::kBFloat16 : at::kByte; }
 
+/// In pieces, for isfinite makes several tensors of its argument's size.
+bool finite(const at::Tensor& values) {
+  constexpr int64_t kPiece = 1 << 20;
+  for (const auto& piece : values.reshape(-1).split(kPiece))
+    if (!at::isfinite(piece).all().item<bool>()) return false;
+  return true;
+}
+
 void load_one(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p) {
   const auto& t = file.header().tensors[index];
   if (scalar_type(t.dtype) == at::kByte) throw ConfigError(path + ": tensor " + quoted(t.name) + ": dtype " + t.dtype + " is not F32, F16 or BF16");
@@ -75,7 +83,7 @@ void load_one(const SafetensorsFile& file, const std::string& path, size_t index
   const at::NoGradGuard no_grad;
   auto source = at::empty(t.shape, scalar_type(t.dtype));
   file.read(index, source.data_ptr());
-  if (!at::isfinite(source).all().item<bool>()) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
+  if (!finite(source)) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
   p.value.data().copy_(source);
 }
 
@@ -100,20 +108,27 @@ std::string config_json(TaskModel& model, const std::vector<std::string>& labels
   return json.dump(2) + "\n";
 }
 
-std::string weights_file(TaskModel& model) {
+void require(int error, const std::string& path, const char* action) {
+  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+}
+
+/// A new file, tensor by tensor: a model in memory is not held twice.
+void write_weights(FileOps& files, const std::string& path, TaskModel& model) {
   SafetensorsHeader header;
   header.metadata["format"] = "pt";
   for (const auto& p : model.parameters()) header.tensors.push_back({p.name, "F32", p.value.sizes().vec(), 0, 0});
-  std::string content = make_safetensors_header(header);
+  const std::string first = make_safetensors_header(header);
+  int fd = -1;
+  require(files.create_exclusive(path, &fd), path, "create");
+  int error = files.write(fd, first.data(), first.size());
   for (const auto& p : model.parameters()) {
+    if (error) break;
     const auto value = p.value.detach().cpu().contiguous();
-    content.append(static_cast<const char*>(value.data_ptr()), value.nbytes());
+    error = files.write(fd, value.data_ptr(), value.nbytes());
   }
-  return content;
-}
-
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+  if (!error) error = files.fsync(fd);
+  const int closed = files.close(fd);
+  require(error ? error : closed, path, "write");
 }
 
 std::string parent_of(const std::string& path) {
@@ -254,7 +269,7 @@ void write_model_dir(const std::string& dir, TaskModel& model, const std::vector
   remove_tree(files, temporary);
   require(files.make_dir(temporary), temporary, "create");
   write_file_atomic(files, temporary + "/config.json", config_json(model, labels, base_dir));
-  write_file_atomic(files, temporary + "/model.safetensors", weights_file(model));
+  write_weights(files, temporary + "/model.safetensors", model);
   fmtrain["weights_sha256"] = weights_sha256(model);
   write_file_atomic(files, temporary + "/fmtrain.json", fmtrain.dump(2) + "\n");
   copy_tokenizer(files, base_dir, temporary);
