@@ -44,11 +44,15 @@ class Bert final : public TaskModel {
   std::vector<NamedParameter>& parameters() override { return parameters_; }
 
   void parameters_changed() override {
-    low_.assign(parameters_.size(), {});
+    low_.resize(parameters_.size());
     if (config_.precision == Precision::kFp32) return;
     const at::NoGradGuard no_grad;
-    for (size_t i = 0; i < parameters_.size(); ++i)
-      if (parameters_[i].value.dim() == 2 && i >= first_product_) low_[i] = parameters_[i].value.detach().to(product_type(config_.precision));
+    for (size_t i = first_product_; i < parameters_.size(); ++i) {
+      const at::Tensor& value = parameters_[i].value;
+      if (value.dim() != 2) continue;
+      if (low_[i].defined() && low_[i].device() == value.device()) low_[i].copy_(value);  // one memory for the whole run
+      else low_[i] = value.detach().to(product_type(config_.precision));
+    }
   }
 
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
