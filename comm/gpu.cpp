@@ -32,7 +32,7 @@ std::vector<Gpu> visible_gpus() {
   for (int i = 0; i < c10::cuda::device_count(); ++i) {
     cudaDeviceProp properties{};
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, i));
-    gpus.push_back({properties.name, text(properties.uuid)});
+    gpus.push_back({properties.name, text(properties.uuid), static_cast<int64_t>(properties.totalGlobalMem)});
   }
   return gpus;
 }

@@ -1,5 +1,6 @@
 // The GPUs that this process sees. Asking loads the driver but makes no context on a device.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@ namespace fmtrain {
 struct Gpu {
   std::string name;
   std::string uuid;  ///< "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", as nvidia-smi -L prints it
+  int64_t memory = 0;  ///< bytes, whoever holds them
 };
 
 /// By device index. Empty without a driver, without a device, or in a build without CUDA.

@@ -15,4 +15,14 @@ struct MemoryUse {
 /// Reads `proc`/smaps_rollup (Linux 4.14; walks the page tables, milliseconds a GiB) and `proc`/status. Never throws.
 MemoryUse memory_use(const std::string& proc = "/proc/self");
 
+struct MemoryLimit {
+  int64_t bytes = 0;          ///< 0: unknown
+  std::string source;         ///< "host", "cgroup"
+};
+
+/// What all processes of this machine, or of this process' memory control group (version 1 or 2) and those above it, may hold: the
+/// smaller. What others hold at the moment does not count. `proc`: /proc; `groups`: where control groups are mounted. Never
+/// throws.
+MemoryLimit memory_limit(const std::string& proc = "/proc", const std::string& groups = "/sys/fs/cgroup");
+
 }  // namespace fmtrain

@@ -41,5 +41,43 @@ TEST(MemoryUse, SeesPagesOfThisProcess) {
   EXPECT_LE(after.pss, after.rss);
 }
 
+/// A machine of 8 GiB; `groups`: text of /proc/self/cgroup.
+class MemoryLimitTest : public TemporaryFolder {
+ protected:
+  void put(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((folder_ / name).parent_path());
+    write(name, text);
+  }
+  MemoryLimit of(const std::string& groups) const {
+    put("proc/meminfo", "MemFree: 5 kB\nMemTotal:        8388608 kB\n");
+    put("proc/self/cgroup", groups);
+    return memory_limit((folder_ / "proc").string(), (folder_ / "groups").string());
+  }
+  static constexpr int64_t kHost = int64_t{8} << 30;
+};
+
+TEST_F(MemoryLimitTest, IsTheHostsWithoutAGroupsLimit) {
+  for (const char* groups : {"", "0::/\n", "0::/a/b\n", "nonsense\n", "0::../../a\n", "9:cpu,cpuacct:/a\n"}) {
+    put("groups/a/memory.max", "max\n");
+    EXPECT_EQ(of(groups).bytes, kHost) << groups;
+    EXPECT_EQ(of(groups).source, "host");
+  }
+}
+
+TEST_F(MemoryLimitTest, IsTheSmallestOfTheGroupsAbove) {
+  put("groups/a/b/memory.max", "3000000000\n");
+  put("groups/a/memory.max", "2000000000\n");
+  put("groups/memory/x/memory.limit_in_bytes", "1000000000\n");
+  put("groups/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(of("0::/a/b\n").bytes, 2'000'000'000);
+  EXPECT_EQ(of("0::/a/b\n").source, "cgroup");
+  EXPECT_EQ(of("5:cpu,memory:/x/not/seen/here\n0::/a/b\n").bytes, 1'000'000'000);
+  EXPECT_EQ(of("5:memory:/\n").bytes, kHost);
+}
+
+TEST_F(MemoryLimitTest, NothingKnownIsZero) {
+  EXPECT_EQ(memory_limit((folder_ / "no").string(), (folder_ / "no").string()).bytes, 0);
+}
+
 }  // namespace
 }  // namespace fmtrain
