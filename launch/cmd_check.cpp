@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "comm/gpu.h"
 #include "launch/commands.h"
 #include "runtime/dry_run.h"
 #include "runtime/errors.h"
@@ -13,14 +14,18 @@ namespace {
 struct Options {
   std::string config;
   std::vector<std::string> overrides;
-  int ranks = 1, most_ranks = 8;
+  DryRunOptions run;
+  int most_ranks = 8;
   int64_t steps = 5;
   bool json = false;
 };
 
 int check(const Options& o) {
   if (o.config.empty()) throw ConfigError("check: name a config file (see fmtrain check --help)");
-  const Json facts = dry_run(load_config(o.config, o.overrides), o.ranks);
+  const Config config = load_config(o.config, o.overrides);
+  DryRunOptions run = o.run;
+  run.gpu = config.engine.device == Device::kCuda || (config.engine.device == Device::kAuto && !visible_gpus().empty());
+  const Json facts = dry_run(config, run);
   std::printf("%s\n", o.json ? facts.dump(1).c_str() : dry_run_text(facts).c_str());
   return 0;
 }
@@ -42,12 +47,16 @@ void add_common(CLI::App& command, Options& o, const char* json) {
 
 void add_check(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("check", "What a run would do, without a step, a GPU or MPI: the resolved config, parameter groups, steps, learning rates,\n"
-                                              "memory and checkpoint bytes of a rank (estimates), and what would be resumed. Raw data is prepared into the\n"
-                                              "cache, as the run would do it.\n"
-                                              "Example: fmtrain check configs/ner_wnut17.yaml --ranks 2");
+                                              "memory and checkpoint bytes of a rank (estimates), whether that fits and what would, and what would be resumed.\n"
+                                              "Raw data is prepared into the cache, as the run would do it.\n"
+                                              "Example: fmtrain check configs/ner_wnut17.yaml --ranks 2 --memory 2GiB");
   const auto o = std::make_shared<Options>();
   command->add_option("CONFIG", o->config, "config file");
-  command->add_option("--ranks", o->ranks, "ranks the run would have")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  command->add_option("--ranks", o->run.ranks, "ranks the run would have")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  command->add_option("--ranks-per-node", o->run.ranks_per_node, "of them on one machine, where they share memory; all unless given")
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--memory", o->run.memory, "that a rank may take, as 16GiB: says what would fit; this machine's, shared by its ranks, unless given")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))->check(CLI::PositiveNumber);
   add_common(*command, *o, "print all facts as JSON, with every parameter");
   command->callback([&action, o] {
     if (!action) action = [o] { return check(*o); };

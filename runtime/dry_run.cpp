@@ -3,15 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <filesystem>
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/plan.h"
-#include "runtime/engine/optimizer.h"
 #include "runtime/engine/schedule.h"
 #include "runtime/errors.h"
+#include "runtime/memory_fit.h"
 #include "runtime/run_inputs.h"
 
 namespace fmtrain {
@@ -31,79 +29,28 @@ Json data_facts(const RunInputs& inputs) {
   return facts;
 }
 
-/// Tokens of the largest leaf of the first epoch.
-int64_t largest_leaf(const StepPlan& plan, const Dataset& train) {
-  int64_t largest = 0;
-  for (int64_t s = 0; s < plan.steps_per_epoch(); ++s)
-    for (const auto& leaf : plan.step(s).leaves) {
-      int64_t tokens = 0;
-      for (const auto id : leaf) tokens += train.lengths()[static_cast<size_t>(id)];
-      largest = std::max(largest, tokens);
-    }
-  return largest;
+Json memory_facts(const RankMemory& m, Precision precision) {
+  Json facts{{"parameters", m.parameters}, {precision == Precision::kFp16 ? "fp16_copy" : "bf16_copy", m.low_copy}, {"gradients", m.gradients},
+             {"buckets", m.buckets}, {"optimizer", m.optimizer}, {"activations", m.activations}, {"evaluation", m.evaluation},
+             {"snapshot", m.snapshot}, {"loading", m.loading}, {"freed", m.freed}, {"reading", m.reading}, {"process", m.process},
+             {"total", m.total()}};
+  if (m.on_host > 0) facts["on_host"] = m.on_host;
+  return facts;
 }
 
-/// Activations of one leaf kept for the backward pass, bytes: s (34 d + 5 h l) a layer of 2-byte values (Korthikanti et al.,
-/// "Reducing activation recomputation in large transformer models", 2022, section 4.1), s tokens in samples of l; twice that
-/// in fp32.
-/// With recomputation: the inputs of all segments, and one segment whole.
-double activation_bytes(const ModelConfig& c, int64_t tokens, double length) {
-  const auto t = static_cast<double>(tokens), d = static_cast<double>(c.hidden_size);
-  const double layer = t * (34.0 * d + 5.0 * static_cast<double>(c.heads) * length) * (c.precision == Precision::kFp32 ? 2 : 1);
-  if (c.recompute == 0) return static_cast<double>(c.layers) * layer;
-  const int64_t segments = (c.layers + c.recompute - 1) / c.recompute;
-  return static_cast<double>(segments) * t * d * 4 + static_cast<double>(std::min(c.recompute, c.layers)) * layer;
+Json setting_facts(const FitSetting& s) {
+  return {{"engine.zero", s.stage}, {"engine.recompute", s.recompute}, {"batch.micro", s.micro}};
 }
 
-/// Elements of the weights that are multiplied with.
-int64_t product_weights(TaskModel& model) {
-  int64_t elements = 0;
-  for (const auto& p : model.parameters())
-    if (p.value.dim() == 2 && p.name.find("embeddings.") == std::string::npos) elements += p.value.numel();
-  return elements;
-}
-
-/// What the memory of a rank depends on, besides the stage.
-struct MemoryShape {
-  int64_t trained, frozen;  ///< elements
-  int64_t leaves;           ///< of a rank, in one step
-  int64_t states;           ///< of the optimizer, for every parameter
-  const char* copy_name;            ///< of the copy for products
-  int64_t copy, activations;        ///< bytes
-  bool exact, async, offload;
-  int ranks;                ///< all of one machine
-};
-
-/// Bytes of one rank at one stage. Formulas: docs/training.md, memory.
-Json memory_facts(const MemoryShape& s, int64_t stage) {
-  const int64_t share = ShardPlan(s.trained, s.ranks).shard_numel();
-  const int64_t partial_sums = s.exact ? std::bit_width(static_cast<uint64_t>(s.leaves - 1)) + 1 : 1;
-  const bool streams = stage >= 2 && s.leaves == 1;
-  Json m;
-  m["parameters"] = 4 * (s.frozen + (stage == 0 ? s.trained : s.trained / s.ranks));
-  m[s.copy_name] = s.copy;
-  m["gradients"] = 4 * ((streams ? std::min(s.trained, 2 * ShardPlan(s.trained, s.ranks).bucket(0).numel()) : s.trained * partial_sums) + (stage >= 2 ? share : 0));
-  const int64_t updated = stage == 0 ? s.trained : share;
-  m["optimizer"] = s.offload ? 0 : 4 * s.states * updated;
-  m["activations"] = s.activations;
-  m["snapshot"] = s.async ? 4 * (1 + s.states) * share : 0;
-  int64_t total = 0;
-  for (const auto& [name, bytes] : m.items()) total += bytes.get<int64_t>();
-  m["total"] = total;
-  if (s.offload) m["on_host"] = 4 * (s.states + 2) * updated;  // and the values and gradients of an update
-  return m;
-}
-
-int64_t states_of(const Config& config) { return std::ssize(optimizer_states(config.optimizer, config.finetune.l2_start)); }
-
-MemoryShape memory_shape(const Config& config, const RunInputs& inputs, const StepPlan& plan, int64_t trained, int64_t frozen, int ranks) {
-  double mean = 0;
-  for (const auto length : inputs.train->lengths()) mean += length;
-  const double activations = activation_bytes(inputs.model->config(), largest_leaf(plan, *inputs.train), mean / static_cast<double>(inputs.train->size()));
-  return {trained, frozen, (plan.leaves() + ranks - 1) / ranks, states_of(config),
-          config.engine.precision == Precision::kFp16 ? "fp16_copy" : "bf16_copy",
-          config.engine.precision == Precision::kFp32 ? 0 : 2 * product_weights(*inputs.model), std::llround(activations), config.numerics.exact,
-          config.checkpoint.async, config.engine.offload == Offload::kOptimizer, ranks};
+/// Whether the run fits into `limit`, and what would.
+Json fit_facts(const MemoryNeeds& needs, const FitSetting& now, const MemoryLimit& limit) {
+  if (limit.bytes <= 0) return nullptr;
+  const auto fitting = settings_that_fit(needs, now, limit.bytes);
+  Json facts{{"memory", limit.bytes}, {"source", limit.source}, {"micro", now.micro}, {"fits", !fitting.empty() && fitting[0].setting == now},
+             {"largest_micro", largest_micro(needs, now, limit.bytes)}, {"least", least_memory(needs, now)}, {"changes", Json::array()}};
+  for (const auto& [setting, total] : fitting)
+    if (!(setting == now)) facts["changes"].push_back({{"text", change_text(now, setting)}, {"setting", setting_facts(setting)}, {"total", total}});
+  return facts;
 }
 
 Json learning_rates(const Config& config, int64_t steps) {
@@ -132,11 +79,11 @@ Json newest_checkpoint(const std::string& run) {
 
 }  // namespace
 
-Json dry_run(const Config& config, int ranks) {
+Json dry_run(const Config& config, const DryRunOptions& options) {
   const auto comm = make_single_communicator();
   const RunInputs inputs = load_inputs(config, *comm, at::kCPU);
   const StepPlan plan(inputs.train->lengths(), inputs.train->valid_targets(), config.run.seed, config.batch, config.data.order);
-  check_ranks(config.batch, ranks);
+  check_ranks(config.batch, options.ranks);
   const auto groups = apply_freeze(config.finetune, *inputs.model);
   const int64_t steps = plan.total_steps(config.schedule), trained = groups[0].elements + groups[1].elements;
 
@@ -147,13 +94,16 @@ Json dry_run(const Config& config, int ranks) {
   for (const auto& g : groups) facts["groups"].push_back({{"name", g.name}, {"tensors", g.tensors}, {"elements", g.elements}});
   for (const auto& p : inputs.model->parameters())
     facts["parameters"].push_back({{"name", p.name}, {"shape", p.value.sizes().vec()}, {"trained", p.value.requires_grad()}});
-  facts["steps"] = {{"total", steps}, {"per_epoch", plan.steps_per_epoch()}, {"leaves", plan.leaves()}, {"ranks", ranks}};
+  facts["steps"] = {{"total", steps}, {"per_epoch", plan.steps_per_epoch()}, {"leaves", plan.leaves()}, {"ranks", options.ranks}};
   facts["learning_rate"] = learning_rates(config, steps);
-  const MemoryShape shape = memory_shape(config, inputs, plan, trained, groups[2].elements, ranks);
-  facts["memory"] = memory_facts(shape, config.engine.zero);
-  for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(memory_facts(shape, stage)["total"]);
-  const int64_t bytes = 4 * trained * (1 + states_of(config));
-  facts["checkpoint"] = {{"bytes", bytes}, {"bytes_per_rank", bytes / ranks}};
+  const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
+  const MemoryNeeds needs = memory_needs(config, inputs, options.ranks, per_node, options.gpu);
+  const FitSetting setting = setting_of(config);
+  facts["memory"] = memory_facts(predict(needs, setting), config.engine.precision);
+  for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(predict(needs, {stage, setting.recompute, setting.micro}).total());
+  facts["fit"] = fit_facts(needs, setting, options.memory > 0 ? MemoryLimit{options.memory, "given"} : memory_of_rank(options.gpu, per_node));
+  const int64_t bytes = 4 * trained * (1 + needs.states);
+  facts["checkpoint"] = {{"bytes", bytes}, {"bytes_per_rank", bytes / options.ranks}};
   facts["resume"] = {{"step", newest_checkpoint(config.run.dir)}, {"dir", config.run.dir}};
   return facts;
 }

@@ -7,10 +7,17 @@
 
 namespace fmtrain {
 
-/// {config (YAML), model {...}, data {...}, groups [...], steps {...}, learning_rate [[step, rate]...], memory {bytes per rank}, memory_by_zero [total at engine.zero 0..3],
-/// checkpoint {bytes}, resume {step or null}} of a run on `ranks` ranks. Prepares raw data into the cache as the run itself
-/// would. Throws the errors the run would throw.
-Json dry_run(const Config& config, int ranks);
+struct DryRunOptions {
+  int ranks = 1;
+  int ranks_per_node = 0;  ///< 0: all ranks on one machine
+  int64_t memory = 0;      ///< bytes a rank may take; 0: its share of this machine's
+  bool gpu = false;        ///< the run would be on GPUs
+};
+
+/// {config (YAML), model {...}, data {...}, groups [...], steps {...}, learning_rate [[step, rate]...], memory {bytes per rank},
+/// memory_by_zero [total at engine.zero 0..3], fit {...} or null, checkpoint {bytes}, resume {step or null}}; docs/training.md has
+/// the fields of memory and fit. Prepares raw data into the cache as the run itself would. Throws the errors the run would throw.
+Json dry_run(const Config& config, const DryRunOptions& options);
 
 /// The same for people.
 std::string dry_run_text(const Json& facts);

@@ -14,8 +14,6 @@
 namespace fmtrain {
 namespace {
 
-/// Tokens of one evaluation batch: enough to keep the products large, few enough to stay in cache.
-constexpr int64_t kTokenBudget = 2048;
 /// The intervals' resampling is part of the metric's definition, not of the run.
 constexpr uint64_t kBootstrapSeed = 1;
 
@@ -89,7 +87,7 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
 
 template <class Counts>
 Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done) {
-  const auto batches = evaluation_batches(data, kTokenBudget);
+  const auto batches = evaluation_batches(data);
   Tally<Counts> tally{Counts(data.info().labels, data.info().texts), std::vector<double>(batches.size(), 0.0)};
   const double start = now();
   run_batches(model, data, comm, batches, tally, batch_done);

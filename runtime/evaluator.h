@@ -13,9 +13,12 @@
 
 namespace fmtrain {
 
+/// Tokens of one evaluation batch: enough to keep the products large, few enough to stay in cache.
+inline constexpr int64_t kEvaluationTokens = 2048;
+
 /// Sample ids of each evaluation batch: all samples of a text stay together, texts of similar length too, at most
 /// `token_budget` tokens a batch unless one text alone has more.
-std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_t token_budget);
+std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_t token_budget = kEvaluationTokens);
 
 /// Label ids of one text: for token classification of each of its words (a word without tokens: 0, "O"), else one id.
 /// `rows` are the label ids of the batch's rows (tokens or samples), `first` the batch's index of the first sample.

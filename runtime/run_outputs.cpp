@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
+#include "runtime/memory_fit.h"
 #include "runtime/model_dir.h"
 #include "runtime/report/report.h"
 #include "runtime/report/report_html.h"
@@ -121,6 +123,12 @@ void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGr
     if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), number(g.tensors), number(g.elements)));
   say(text_of("plan       %lld steps, %lld an epoch, %lld leaves of %lld samples", number(steps), number(plan.steps_per_epoch()),
               number(plan.leaves()), number(config_.batch.micro)));
+  if (!main()) return;  // of other hosts it is rank 0's guess that they are alike
+  const int ranks_per_node = std::max(1, comm_.size() / options_.hosts);
+  const bool gpu = options_.device != "cpu";
+  const auto warning = memory_warning(memory_needs(config_, inputs, comm_.size(), ranks_per_node, gpu), setting_of(config_),
+                                      memory_of_rank(gpu, ranks_per_node).bytes);
+  if (!warning.empty()) warn(warning);
 }
 
 void RunOutputs::begin(const TrainState& state, int64_t total_steps) {

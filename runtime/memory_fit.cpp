@@ -1,0 +1,284 @@
+#include "runtime/memory_fit.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "comm/gpu.h"
+#include "runtime/data/plan.h"
+#include "runtime/engine/optimizer.h"
+#include "runtime/evaluator.h"
+#include "runtime/parameter_place.h"
+#include "runtime/run_inputs.h"
+
+namespace fmtrain {
+namespace {
+
+/// Anonymous and shared pages of a process besides its tensors (LibTorch, MPI, tokenizer, gaps in the heap), the upper end of what
+/// bench/memory.py found; and bytes of a CUDA context with its libraries' workspaces, not measured.
+constexpr int64_t kProcess = 400ll << 20, kGpuProcess = 600ll << 20;
+
+/// Bytes that one leaf takes in one layer and around it. d: hidden size, m: size of the feed-forward layer. What autograd keeps:
+/// inputs of products, queries with keys and values (fp32), attention probabilities, sums before norms, and the joined weight
+/// of queries, keys and values. Compare Korthikanti et al., "Reducing activation recomputation in large transformer models",
+/// 2022, section 4.1, who count 34 d + 5 heads * length for 2-byte values, with stored masks.
+struct LayerBytes {
+  double kept;               ///< of a layer, until its backward
+  double forward, backward;  ///< temporaries of the last layer, above all that is kept
+  double input;              ///< of a layer: fp32 [tokens, d]
+};
+
+LayerBytes layer_bytes(const ModelConfig& c, LeafSize leaf, bool gpu) {
+  const bool low = c.precision != Precision::kFp32;
+  const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
+  const double copies = gpu && c.dropout.attention > 0 ? 2 : 1;  // operations of LibTorch keep the masked probabilities as well
+  const double probabilities = copies * 4 * static_cast<double>(c.heads) * static_cast<double>(leaf.squares);
+  LayerBytes b;
+  b.input = 4 * t * d;
+  b.kept = t * (low ? 26 * d + 4 * m : 32 * d + 8 * m) + probabilities + (low ? 6 : 12) * d * d;
+  b.forward = t * d * (low ? 22 : 12);                     // outputs of the last product, its dropout and norm; 2 bytes: fp32 inputs too
+  b.backward = low ? 2 * m * t + 6 * d * m : 4 * m * t + 4 * d * m;  // gradients of the last product's input and weight
+  return b;
+}
+
+/// Peak of forward and backward of one leaf.
+double training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
+  const ModelConfig& c = n.shape;
+  const bool low = c.precision != Precision::kFp32;
+  const LayerBytes b = layer_bytes(c, leaf, n.gpu);
+  const double head = static_cast<double>(leaf.tokens) * (4.0 * static_cast<double>(c.labels)) + b.input / (low ? 2 : 1);
+  const double sum = n.trained_layers == c.layers ? b.input : 0;  // of the embeddings, before their norm
+  if (recompute == 0 || n.trained_layers == 0)
+    return sum + head + static_cast<double>(n.trained_layers) * b.kept + std::max(b.forward - b.input / (low ? 2 : 1), b.backward);
+  // Backward of the last segment: inputs of all segments, its output and the gradient of that, and its layers whole.
+  const auto segments = static_cast<double>((c.layers + recompute - 1) / recompute), layers = static_cast<double>(std::min(recompute, c.layers));
+  const double shared = low ? 0 : b.input;  // in fp32 the first layer keeps the segment's input itself
+  return sum + b.input * (segments + 2) + layers * b.kept - shared +
+         std::max(b.forward - b.input, b.backward + (low ? b.input / 2 : b.input));
+}
+
+/// Forward without gradients: input, context and attended rows, and both sides of the activation.
+double evaluation_bytes(const ModelConfig& c, int64_t tokens) {
+  const double wide = c.precision != Precision::kFp32 ? 4 : 8;
+  return static_cast<double>(tokens) * (12 * static_cast<double>(c.hidden_size) + wide * static_cast<double>(c.intermediate_size));
+}
+
+/// Whole gradients that LeafSum holds for k leaves: the most ones in the counts below k of finished leaves that need one more.
+int64_t partial_sums(int64_t leaves, bool exact) {
+  return exact ? std::max(1, static_cast<int>(std::bit_width(static_cast<uint64_t>(leaves / 2)))) : 1;
+}
+
+/// Values of batch.micro, the largest first.
+std::vector<int64_t> micros(const MemoryNeeds& n) {
+  std::vector<int64_t> all;
+  for (int64_t micro = n.global / n.ranks; micro > 0; --micro)
+    if (n.global % micro == 0) all.push_back(micro);
+  return all;
+}
+
+/// Stages in the order in which they are tried.
+std::vector<int64_t> stages(const MemoryNeeds& n, int64_t now) {
+  std::vector<int64_t> all;
+  for (int64_t stage = n.ranks == 1 ? 4 : 0; stage <= (n.gpu ? 2 : 3); ++stage)
+    if (stage != now) all.push_back(stage);
+  return all;
+}
+
+/// The cheapest setting that fits and differs from `now` in nothing but the keys named.
+std::optional<Change> change(const MemoryNeeds& n, const FitSetting& now, int64_t bytes, bool stage, bool recompute, bool micro) {
+  FitSetting s = now;
+  if (recompute) s.recompute = 1;
+  for (const int64_t zero : stage ? stages(n, now.stage) : std::vector<int64_t>{now.stage}) {
+    s.stage = zero;
+    if (micro) s.micro = largest_micro(n, s, bytes);
+    if (s.micro == 0 || (micro && s.micro >= now.micro)) continue;
+    const int64_t total = predict(n, s).total();
+    if (total <= bytes) return Change{s, total};
+  }
+  return std::nullopt;
+}
+
+/// Encoder layers that gradients reach; all when the embeddings are trained.
+int64_t trained_layers(TaskModel& model) {
+  const int64_t layers = model.config().layers;
+  int64_t reached = 0;
+  for (const auto& p : model.parameters()) {
+    const auto place = place_of(p.name);
+    if (!p.value.requires_grad()) continue;
+    if (place.part == ParameterPlace::kEmbeddings) return layers;
+    if (place.part == ParameterPlace::kLayer) reached = std::max(reached, layers - place.layer);
+  }
+  return reached;
+}
+
+int64_t evaluation_tokens(const RunInputs& inputs) {
+  int64_t largest = 0;
+  for (const auto* data : {inputs.validation.get(), inputs.test.get()}) {
+    if (!data) continue;
+    for (const auto& batch : evaluation_batches(*data)) {
+      int64_t tokens = 0;
+      for (const auto id : batch) tokens += data->lengths()[static_cast<size_t>(id)];
+      largest = std::max(largest, tokens);
+    }
+  }
+  return largest;
+}
+
+LeafSize size_of(const std::vector<int64_t>& leaf, const Dataset& data) {
+  LeafSize size;
+  for (const auto id : leaf) {
+    const int64_t length = data.lengths()[static_cast<size_t>(id)];
+    size.tokens += length;
+    size.squares += length * length;
+  }
+  return size;
+}
+
+LeafSize largest_of(const StepPlan& plan, int64_t steps, const Dataset& data, const ModelConfig& shape, int64_t global) {
+  constexpr int64_t kSamples = 1 << 18;
+  const int64_t looked_at = std::min(steps, std::max<int64_t>(1, kSamples / global));
+  LeafSize largest;
+  const auto kept = [&](LeafSize size) { return layer_bytes(shape, size, false).kept; };
+  for (int64_t i = 0; i < looked_at; ++i)
+    for (const auto& leaf : plan.step(i * steps / looked_at).leaves)
+      if (const auto size = size_of(leaf, data); kept(size) > kept(largest)) largest = size;
+  return largest;
+}
+
+std::string gigabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+}  // namespace
+
+FitSetting setting_of(const Config& config) { return {config.engine.zero, config.engine.recompute.layers, config.batch.micro}; }
+
+MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int ranks, int ranks_per_node, bool gpu) {
+  MemoryNeeds n;
+  n.shape = inputs.model->config();
+  for (const auto& p : inputs.model->parameters()) {
+    (p.value.requires_grad() ? n.trained : n.frozen) += p.value.numel();
+    if (p.value.requires_grad() && 4 * p.value.numel() < kMappedBytes) n.small += p.value.numel();
+    n.largest_tensor = std::max(n.largest_tensor, p.value.numel());
+    const bool product = p.value.dim() == 2 && p.name.find("embeddings.") == std::string::npos;
+    if (product && n.shape.precision != Precision::kFp32) n.products += p.value.numel();
+  }
+  n.trained_layers = trained_layers(*inputs.model);
+  n.states = std::ssize(optimizer_states(config.optimizer, config.finetune.l2_start));
+  n.exact = config.numerics.exact;
+  n.async = config.checkpoint.async;
+  n.gpu = gpu;
+  n.offload = config.engine.offload == Offload::kOptimizer;
+  n.global = config.batch.global;
+  n.ranks = ranks;
+  n.ranks_per_node = std::min(ranks, ranks_per_node);
+  n.evaluation_tokens = evaluation_tokens(inputs);
+  const auto known = std::make_shared<std::map<int64_t, LeafSize>>();
+  n.largest_leaf = [config, data = inputs.train.get(), shape = n.shape, known](int64_t micro) {
+    if (const auto found = known->find(micro); found != known->end()) return found->second;
+    const StepPlan plan(data->lengths(), data->valid_targets(), config.run.seed, {config.batch.global, micro}, config.data.order);
+    return (*known)[micro] = largest_of(plan, plan.total_steps(config.schedule), *data, shape, config.batch.global);
+  };
+  return n;
+}
+
+int64_t RankMemory::total() const {
+  return process + std::max(loading, parameters + low_copy + gradients + buckets + optimizer + snapshot +
+                                         std::max({activations, evaluation, freed, reading}));
+}
+
+RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
+  const ShardPlan plan(n.trained, n.ranks);
+  const int64_t share = plan.shard_numel(), slots = n.global / s.micro, leaves = (slots + n.ranks - 1) / n.ranks;
+  const bool streams = s.stage >= 2 && leaves == 1, shares = s.stage >= 1 && !n.gpu;
+  RankMemory m;
+  m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
+  m.low_copy = 2 * n.products;
+  m.gradients = 4 * ((streams ? 0 : n.trained * partial_sums(leaves, n.exact)) + (s.stage >= 2 ? share : 0));
+  m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
+  const int64_t updated = s.stage == 0 ? n.trained : share;
+  m.optimizer = n.offload ? 0 : 4 * n.states * updated;
+  m.on_host = n.offload ? 4 * (n.states + 2) * updated : 0;
+  m.activations = std::llround(training_bytes(n, n.largest_leaf(s.micro), s.recompute));
+  m.evaluation = std::llround(evaluation_bytes(n.shape, n.evaluation_tokens));
+  m.snapshot = n.async ? 4 * (1 + n.states) * share : 0;
+  m.loading = 4 * (n.trained + n.frozen) + m.low_copy + m.parameters - 4 * n.frozen;
+  m.freed = n.gpu ? 0 : 4 * n.small;
+  m.reading = n.gpu ? 0 : 4 * n.largest_tensor;
+  m.process = n.gpu ? kGpuProcess : kProcess;
+  return m;
+}
+
+int64_t largest_micro(const MemoryNeeds& n, const FitSetting& setting, int64_t bytes) {
+  FitSetting s = setting;
+  for (const int64_t micro : micros(n)) {
+    s.micro = micro;
+    if (predict(n, s).total() <= bytes) return micro;
+  }
+  return 0;
+}
+
+std::vector<Change> settings_that_fit(const MemoryNeeds& n, const FitSetting& now, int64_t bytes) {
+  std::vector<Change> fitting;
+  std::vector<unsigned> keys_of;
+  for (unsigned keys = 0; keys < 8; ++keys) {  // bit 0: stage, 1: recompute, 2: micro; counting up is the order of costs
+    const bool needless = std::any_of(keys_of.begin(), keys_of.end(), [&](unsigned fewer) { return (fewer & keys) == fewer; });
+    if (needless || (keys & 2 && now.recompute == 1)) continue;
+    const auto found = change(n, now, bytes, keys & 1, keys & 2, keys & 4);
+    if (!found) continue;
+    fitting.push_back(*found);
+    keys_of.push_back(keys);
+  }
+  return fitting;
+}
+
+MemoryLimit memory_of_rank(bool gpu, int ranks_per_node) {
+  if (!gpu) {
+    const auto limit = memory_limit();
+    return {limit.bytes / ranks_per_node, limit.source};
+  }
+  const auto gpus = visible_gpus();
+  if (gpus.empty()) return {};
+  const auto seen = static_cast<int>(gpus.size()), sharers = (ranks_per_node + seen - 1) / seen;
+  return {gpus[0].memory / sharers, "gpu"};
+}
+
+int64_t least_memory(const MemoryNeeds& n, const FitSetting& now) {
+  int64_t least = predict(n, now).total();
+  auto zero = stages(n, now.stage);
+  zero.push_back(now.stage);
+  for (const int64_t stage : zero)
+    for (const int64_t recompute : {now.recompute, int64_t{1}})
+      for (const int64_t micro : micros(n)) least = std::min(least, predict(n, {stage, recompute, micro}).total());
+  return least;
+}
+
+std::string change_text(const FitSetting& now, const FitSetting& s) {
+  std::string text;
+  const auto add = [&](const char* key, int64_t before, int64_t after, const std::string& value) {
+    if (before != after) text += (text.empty() ? "" : ", ") + std::string(key) + ": " + value;
+  };
+  add("engine.zero", now.stage, s.stage, std::to_string(s.stage));
+  add("engine.recompute", now.recompute, s.recompute, "full");
+  add("batch.micro", now.micro, s.micro, std::to_string(s.micro));
+  return text;
+}
+
+std::string memory_warning(const MemoryNeeds& n, const FitSetting& now, int64_t bytes) {
+  const int64_t needed = predict(n, now).total();
+  if (bytes <= 0 || needed <= bytes) return "";
+  const auto fitting = settings_that_fit(n, now, bytes);
+  const std::string advice = fitting.empty() ? "no setting fits: the least needs " + gigabytes(least_memory(n, now))
+                                             : change_text(now, fitting[0].setting) + " would fit";
+  return "a rank needs about " + gigabytes(needed) + " of memory and has " + gigabytes(bytes) + "; " + advice;
+}
+
+}  // namespace fmtrain
