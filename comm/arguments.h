@@ -11,7 +11,9 @@ void check_buffer(const at::Tensor& buffer, at::DeviceType device);
 void check_reducible(const at::Tensor& buffer, at::DeviceType device);
 /// Two buffers of one dtype, full of `size` times the elements of shard.
 void check_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device);
+/// 0 <= root < size.
 void check_root(int root, int size);
+/// 0 is allowed: a rank may own nothing.
 void check_numel(int64_t numel);
 
 }  // namespace fmtrain

@@ -10,7 +10,7 @@ std::string mpi_version();
 
 class MpiSession {
  public:
-  /// True when a launcher (Open MPI, MPICH, PMIx, Slurm) started this process: only then is MPI initialised.
+  /// True when a launcher (Open MPI, MPICH, PMIx, Slurm) started this process, told by its environment: only then is MPI initialised.
   static bool launched();
   /// Throws CommError when the launcher started more processes than MPI sees (srun without PMIx: N worlds of one).
   MpiSession();

@@ -21,7 +21,8 @@ constexpr T larger_or_nan(T a, T b) {
   return b != b || a < b ? b : a;
 }
 
-/// Element i over all ranks: partial results of falling size on a stack, as a binary counter has ones.
+/// Element i over all ranks: partial results of falling size on a stack, as a binary counter has ones. ranks >= 1; the stack of 33
+/// holds any int number of ranks.
 template <class T>
 constexpr T tree_fold(const RankValues<T>& x, int64_t i, bool maximum) {
   T partial[33] = {};

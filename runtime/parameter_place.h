@@ -13,6 +13,7 @@ struct ParameterPlace {
   bool backbone() const { return part != kHead; }
 };
 
+/// Names with "bert." only: those of the model, not of a foreign file. What is neither embeddings, encoder nor pooler is the head.
 ParameterPlace place_of(const std::string& name);
 
 /// Steps down from the head in a model of `layers` encoder layers: head and pooler 0, last layer 1, ..., first layer `layers`,

@@ -16,7 +16,9 @@ struct AdamWUpdate {
   float eps;
 };
 /// t: updates done including this one (>= 1).
+/// Computed in fp64 once an update, then rounded: elements see the same constants on every rank and device.
 AdamWUpdate adamw_update(double lr, double weight_decay, double beta1, double beta2, double eps, double scale, int64_t t);
+/// Arrays of [numel] that do not overlap, here and below; what is not const is updated in place.
 void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
 
 /// SGD with momentum as torch.optim.SGD: g = scale * grad + weight_decay * p; b = momentum * b + g; p -= lr * b

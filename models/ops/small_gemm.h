@@ -5,15 +5,16 @@
 
 namespace fmtrain::small {
 
-inline constexpr int64_t kColumns = 32;  ///< columns of a register block
-
+/// Columns of a register block: four rows of 32 floats are 8 registers of AVX-512, or all 16 of AVX2.
+inline constexpr int64_t kColumns = 32;
 
 /// A matrix with any strides; B and C have unit column stride.
 struct Strided {
   const float* data;
-  int64_t row, column;
+  int64_t row, column;  ///< elements from one row, or column, to the next
 };
 
+/// C [kRows, kCols] = A [kRows, k] B [k, kCols], the sums in registers until the end. ldb, ldc: elements from one row to the next.
 template <int kRows, int kCols>
 inline __attribute__((always_inline)) void block(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k) {
   float sum[kRows][kCols] = {};
@@ -26,6 +27,7 @@ inline __attribute__((always_inline)) void block(Strided a, const float* b, int6
     for (int j = 0; j < kCols; ++j) c[i * ldc + j] = sum[i][j];
 }
 
+/// C [m, kCols] = A [m, k] B [k, kCols]: four rows at a time, so that a row of B is loaded once for four of C.
 template <int kCols>
 inline __attribute__((always_inline)) void columns(int64_t m, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   int64_t i = 0;
@@ -33,7 +35,8 @@ inline __attribute__((always_inline)) void columns(int64_t m, int64_t k, Strided
   for (; i < m; ++i) block<1, kCols>({a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, k);
 }
 
-/// C [m, n] = A [m, k] B [k, n]
+/// C [m, n] = A [m, k] B [k, n], overwritten; neither may overlap it. Always inline: the caller decides for which processors it is
+/// compiled (multiversion.h).
 inline __attribute__((always_inline)) void multiply(int64_t m, int64_t n, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   int64_t j = 0;
   for (; j + kColumns <= n; j += kColumns) columns<kColumns>(m, k, a, b + j, ldb, c + j, ldc);

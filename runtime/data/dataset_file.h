@@ -18,7 +18,7 @@ struct DatasetFile {
   std::vector<int64_t> offsets{0};                  ///< [S+1]
   std::vector<int32_t> texts;                       ///< [S] text of each sample
   std::vector<int64_t> word_offsets{0};             ///< tagging: [S+1]
-  std::vector<int32_t> word_gold, word_token;       ///< tagging: [W]
+  std::vector<int32_t> word_gold, word_token;       ///< tagging: [W] label; index in the sample of the first sub-token, -1: none
   std::vector<int32_t> labels;                      ///< classification: [S]
   int64_t samples() const { return static_cast<int64_t>(texts.size()); }
 };
@@ -26,7 +26,8 @@ struct DatasetFile {
 /// Temporary beside `path` (exclusive, mode 0600), fsync, rename, fsync of the directory. The same data give the same bytes. Throws
 /// StorageError and leaves nothing behind.
 void write_dataset_file(const DatasetFile& data, const std::string& path);
-/// Throws DataError "file: what" unless everything fits together.
+/// The arrays as they were written, by their hashes. Throws DataError "file: what" unless everything fits together: version, kinds and
+/// lengths of the arrays, offsets that span the data, labels and positions in range. Ids are checked by who knows the vocabulary.
 DatasetFile read_dataset_file(const std::string& path);
 
 }  // namespace fmtrain
