@@ -1,22 +1,33 @@
 #!/usr/bin/env python3
-"""Memory of a rank as the run's ledger counted it, beside the formulas of ZeRO (docs/training.md).
+"""Memory of a rank as the run's ledger counted it, beside the formulas of ZeRO and the predictions of `fmtrain check`.
 
-    bench/memory.py --model DIR --out bench/results/memory [--ranks 1 2 4] [--sizes minilm base]
+    bench/memory.py --model DIR --out bench/results/memory [--only states|activations] [--sizes minilm base] [--precisions fp32 bf16]
+                    [--ranks 1 2 4]
 
 DIR: a model directory with a WordPiece tokenizer of 30,522 ids; its shape is replaced by MiniLM's and BERT-base's, with random
-weights. Three updates in fp32 with AdamW, one leaf a rank. Counted: parameters and optimizer at the end, gradients at their
-peak, largest rank. Formula, P parameters and N ranks, bytes: stage 0: 16 P, 1: 4 P + 12 P / N, 2 and 3: 16 P / N and two buckets
-of 16 MiB (a tensor that spans two fills both). Writes OUT.json and OUT.md.
+weights. Three updates with AdamW, one leaf a rank. Rows that are measured again replace those of OUT.json; writes OUT.json, OUT.md.
+
+States: parameters (with the bf16 copy) and optimizer at the end, gradients at their peak, largest rank. Bytes held, for P parameters,
+of which W are multiplied with, and N ranks: stage 0: 16 P, 1: 4 P + 12 P / N, 2 and 3: 16 P / N and two buckets of 16 MiB (a tensor
+that spans two fills both); bf16 adds 2 W on every rank. ZeRO's own formulas (Rajbhandari et al., 2020) stand beside them, for bf16:
+16 P, 4 P + 12 P / N, 2 P + 14 P / N, 16 P / N; for fp32: 16 P, 8 P + 8 P / N, 4 P + 12 P / N, 16 P / N.
+
+Activations: one rank; predicted by `fmtrain check` from the same config, so from the same leaves; "x 4": four sentences of the data
+joined to one. "Process": peak of the rank's anonymous and shared pages, read from /proc every 10 ms. Pages of files (libraries, mapped
+weights) are left out: the kernel takes them back when memory is short.
 """
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIZES = {"minilm": (384, 6), "base": (768, 12)}
+LEAVES = [(4, 1), (16, 1), (32, 1), (8, 4)]  # samples of a leaf, sentences of the data in each
 MIB = 2**20
 
 
@@ -31,40 +42,103 @@ def model_dir(o, work, size):
     return path
 
 
-def run(o, work, model, ranks, stage):
-    config = {"run": {"dir": work + "/run"}, "model": {"path": model, "init": "random"}, "data": {"train": ROOT + "/data/wnut17/train.conll",
-              "max_length": 16, "limit": 64}, "batch": {"global": 4, "micro": 4 // ranks}, "schedule": {"steps": 3},
-              "engine": {"zero": stage}, "checkpoint": {"async": False}, "report": {"progress": "off", "bootstrap": 0}}
+def sentences(work, joined):
+    """WNUT-17's training file, `joined` sentences as one."""
+    path = f"{work}/train{joined}.conll"
+    if not os.path.exists(path):
+        parts = open(ROOT + "/data/wnut17/train.conll").read().strip().split("\n\n")
+        with open(path, "w") as f:
+            f.write("\n\n".join("\n".join(parts[i : i + joined]) for i in range(0, len(parts), joined)) + "\n")
+    return path
+
+
+def pages(pid):
+    """Anonymous and shared bytes of a process, 0 when it is gone."""
+    try:
+        return sum(int(n) * 1024 for n in re.findall(r"Rss(?:Anon|Shmem):\s*(\d+)", open(f"/proc/{pid}/status").read()))
+    except OSError:
+        return 0
+
+
+def peak_pages(launcher):
+    """Largest pages() of the children of `launcher` until it ends."""
+    peak = 0
+    while launcher.poll() is None:
+        children = open(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read().split()
+        peak = max([peak] + [pages(pid) for pid in children])
+        time.sleep(0.01)
+    return peak
+
+
+def run(o, work, model, ranks, precision, keys):
+    """A run of three updates: what `fmtrain check` says before it, the memory that its report shows, and its peak_pages()."""
+    config = {"run": {"dir": work + "/run"}, "model": {"path": model, "init": "random"}, "schedule": {"steps": 3},
+              "checkpoint": {"async": False}, "report": {"progress": "off", "bootstrap": 0}, **keys}
+    config["engine"]["precision"] = precision
     with open(work + "/config.yaml", "w") as f:
         json.dump(config, f)  # JSON is YAML
     shutil.rmtree(work + "/run", ignore_errors=True)
     env = dict(os.environ, OMP_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-    subprocess.run(["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", o.fmtrain, work + "/config.yaml"], check=True, env=env)
+    command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", o.fmtrain, work + "/config.yaml"]
+    with subprocess.Popen(command, env=env) as launcher:
+        peak = peak_pages(launcher)
+    if launcher.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {launcher.returncode}")
     facts = json.loads(subprocess.run([o.fmtrain, "check", work + "/config.yaml", "--ranks", str(ranks), "--json"], check=True, env=env,
                                       capture_output=True, text=True).stdout)
-    return facts, json.load(open(work + "/run/report.json"))["memory"]
+    return facts, json.load(open(work + "/run/report.json"))["memory"], peak
 
 
-def row(size, ranks, stage, facts, memory):
-    p = facts["model"]["parameters"]
-    shared = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB)
+def state_row(o, work, model, size, precision, ranks, stage):
+    facts, memory, _ = run(o, work, model, ranks, precision, {
+        "data": {"train": ROOT + "/data/wnut17/train.conll", "max_length": 16, "limit": 64},
+        "batch": {"global": 4, "micro": 4 // ranks}, "engine": {"zero": stage}})
+    p, w = facts["model"]["parameters"], facts["memory"]["bf16_copy"] / 2
+    held = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB) + 2 * w
+    whole = 4 * p if precision == "bf16" else 8 * p  # parameters and gradients as ZeRO holds them for products
+    published = {0: 16 * p, 1: whole + (16 * p - whole) / ranks, 2: whole / 2 + (16 * p - whole / 2) / ranks, 3: 16 * p / ranks}
     parts = [{"parameters": r["ledger"]["parameters"]["now"], "gradients": r["ledger"]["gradients"]["peak"],
               "optimizer": r["ledger"]["optimizer"]["now"]} for r in memory]
     largest = max(parts, key=lambda r: sum(r.values()))
-    return {"size": size, "parameters": p, "ranks": ranks, "stage": stage, "counted": largest, "formula": shared,
-            "ratio": sum(largest.values()) / shared, "activations": max(r["ledger"]["activations"]["peak"] for r in memory),
+    return {"table": "states", "size": size, "precision": precision, "parameters": p, "products": w, "ranks": ranks, "stage": stage,
+            "counted": largest, "formula": held, "published": published[stage], "ratio": sum(largest.values()) / held,
             "pss": [r["pss"] for r in memory], "predicted": facts["memory"]}
 
 
-def table(rows):
-    lines = ["| model | P, million | N | stage | parameters | gradients | optimizer | counted, MiB | formula, MiB | ratio | PSS, mean MiB |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
-    for r in rows:
+def activation_row(o, work, model, size, precision, recompute, micro, joined):
+    facts, memory, peak = run(o, work, model, 1, precision, {
+        "data": {"train": sentences(work, joined), "max_length": 256}, "batch": {"global": micro, "micro": micro},
+        "engine": {"recompute": recompute}})
+    counted, predicted = memory[0]["ledger"]["activations"]["peak"], facts["memory"]
+    return {"table": "activations", "size": size, "precision": precision, "recompute": recompute, "micro": micro, "joined": joined,
+            "counted": counted, "ratio": predicted["activations"] / counted, "process": peak,
+            "ledger": memory[0]["ledger"], "predicted": predicted}
+
+
+def mib(bytes_, digits=1):
+    return f"{bytes_ / MIB:.{digits}f}"
+
+
+def tables(rows):
+    lines = ["| model | precision | P, million | N | stage | parameters | gradients | optimizer | counted, MiB | held by formula, MiB | ratio "
+             "| ZeRO's formula, MiB | PSS, mean MiB |", "|" + "---|" * 13]
+    for r in (r for r in rows if r["table"] == "states"):
         c = r["counted"]
-        lines.append(f"| {r['size']} | {r['parameters'] / 1e6:.1f} | {r['ranks']} | {r['stage']} | " +
-                     " | ".join(f"{c[k] / MIB:.1f}" for k in ("parameters", "gradients", "optimizer")) +
-                     f" | {sum(c.values()) / MIB:.1f} | {r['formula'] / MIB:.1f} | {r['ratio']:.3f} | {sum(r['pss']) / len(r['pss']) / MIB:.0f} |")
+        lines.append(f"| {r['size']} | {r['precision']} | {r['parameters'] / 1e6:.1f} | {r['ranks']} | {r['stage']} | " +
+                     " | ".join(mib(c[k]) for k in ("parameters", "gradients", "optimizer")) + f" | {mib(sum(c.values()))} | {mib(r['formula'])} | "
+                     f"{r['ratio']:.3f} | {mib(r['published'])} | {mib(sum(r['pss']) / len(r['pss']), 0)} |")
+    lines += ["", "| model | precision | recompute | samples of a leaf | activations counted, MiB | predicted, MiB | predicted / counted "
+              "| total predicted, MiB | process, MiB | predicted / process |", "|" + "---|" * 10]
+    for r in (r for r in rows if r["table"] == "activations"):
+        process = r.get("process")  # rows of an earlier version have none
+        beside = f"{mib(r['predicted']['total'], 0)} | {mib(process, 0)} | {r['predicted']['total'] / process:.2f}" if process else "- | - | -"
+        lines.append(f"| {r['size']} | {r['precision']} | {r['recompute']} | {r['micro']}{' x 4' if r['joined'] == 4 else ''} | {mib(r['counted'])} | "
+                     f"{mib(r['predicted']['activations'])} | {r['ratio']:.3f} | {beside} |")
     return "\n".join(lines) + "\n"
+
+
+def key(row):
+    return [row.get(k, "") for k in ("table", "size", "precision", "ranks", "stage", "recompute", "joined", "micro")]
 
 
 def main():
@@ -72,22 +146,28 @@ def main():
     p.add_argument("--model", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--fmtrain", default=ROOT + "/build/fmtrain")
+    p.add_argument("--only", choices=["states", "activations"])
     p.add_argument("--ranks", nargs="*", type=int, default=[1, 2, 4])
     p.add_argument("--sizes", nargs="*", default=list(SIZES))
+    p.add_argument("--precisions", nargs="*", default=["fp32", "bf16"])
     o = p.parse_args()
-    rows = []
+    rows = [r for r in json.load(open(o.out + ".json")) if "table" in r] if os.path.exists(o.out + ".json") else []
     with tempfile.TemporaryDirectory() as work:
         for size in o.sizes:
             model = model_dir(o, work, size)
-            for ranks in o.ranks:
-                for stage in (0, 1, 2, 3):
-                    rows.append(row(size, ranks, stage, *run(o, work, model, ranks, stage)))
-                    print(f"{size}, {ranks} ranks, stage {stage}: {rows[-1]['ratio']:.3f}", flush=True)
-    with open(o.out + ".json", "w") as f:
-        json.dump(rows, f, indent=1)
-    with open(o.out + ".md", "w") as f:
-        f.write(table(rows))
-    print(table(rows))
+            for precision in o.precisions:
+                new = []
+                if o.only != "activations":
+                    new += [state_row(o, work, model, size, precision, n, stage) for n in o.ranks for stage in (0, 1, 2, 3)]
+                if o.only != "states":
+                    new += [activation_row(o, work, model, size, precision, r, *leaf) for r in ("none", "full") for leaf in LEAVES]
+                replaced = [key(r) for r in new]
+                rows = sorted([r for r in rows if key(r) not in replaced] + new, key=lambda r: [str(k).rjust(12) for k in key(r)])
+                with open(o.out + ".json", "w") as f:
+                    json.dump(rows, f, indent=1)
+                with open(o.out + ".md", "w") as f:
+                    f.write(tables(rows))
+    print(tables(rows))
 
 
 if __name__ == "__main__":
