@@ -14,7 +14,7 @@ namespace fmtrain {
 namespace {
 
 struct Options {
-  std::string path, other, output;
+  std::string path, other, output, weights;
   int64_t keep = 0;
   bool dry_run = false, json = false;
 };
@@ -106,7 +106,7 @@ std::string text_of_diff(const Json& facts) {
 
 std::string text_of_export(const Json& facts) {
   return facts.at("output").get<std::string>() + ": " + plain(facts.at("tensors")) + " tensors of step " +
-         plain(facts.at("step")) + ", " + plain(facts.at("bytes")) + " bytes\n" +
+         plain(facts.at("step")) + (facts.at("weights") == "ema" ? " (averaged weights), " : ", ") + plain(facts.at("bytes")) + " bytes\n" +
          (facts.at("frozen") == true ? "Parameters that were frozen are not among them; they are in the base model.\n" : "");
 }
 
@@ -141,7 +141,7 @@ const Command kCommands[] = {
      [](const Json& facts) { return facts.at("equal") == true; }, 1},
     {"export", "Joins the parameters of all ranks into one safetensors file with Hugging Face's names.",
      "export runs/ner_wnut17/checkpoints/step-321 -o model.safetensors",
-     [](const Options& o) { return export_checkpoint(posix_files(), o.path, o.output); }, text_of_export, always},
+     [](const Options& o) { return export_checkpoint(posix_files(), o.path, o.output, o.weights); }, text_of_export, always},
     {"prune", "Deletes old checkpoints, but never the newest that verify nor the best. Exit code 9 while the run is running.",
      "prune runs/ner_wnut17 --keep 1 --dry-run",
      [](const Options& o) {
@@ -175,6 +175,9 @@ void add_arguments(CLI::App& sub, const std::string& name, Options& o) {
   sub.add_option(of_run ? "RUN" : name == "verify" ? "PATH" : name == "diff" ? "A" : "STEP_DIR", o.path, what)->required();
   if (name == "diff") sub.add_option("B", o.other, "the other one")->required();
   if (name == "export") sub.add_option("-o,--output", o.output, "the file to write; it must not exist")->required();
+  if (name == "export")
+    sub.add_option("--weights", o.weights, "trained, or ema: the average; default: what the run evaluates (evaluate.weights)")
+        ->check(CLI::IsMember({"trained", "ema"}));
   if (name == "prune") {
     sub.add_option("--keep", o.keep, "number to keep besides the best")->required()->check(CLI::Range(1, 1000000));
     sub.add_flag("--dry-run", o.dry_run, "say what would be deleted, delete nothing");

@@ -106,11 +106,21 @@ class Trainer {
   void evaluate_before() {
     const double start = now();
     if (!outputs_.has_before()) {
-      Json result = evaluate_splits();
+      Json result;
+      with_evaluated_weights([&] { result = evaluate_splits(); });
       outputs_.before(std::move(result), now() - start);
     }
     if (state_.step > 0) return;
     for (const auto& [split, result] : outputs_.before().items()) outputs_.evaluation(0, split, result, "  (before)");
+  }
+
+  /// With evaluate.weights: ema, the average stands in the parameters' place meanwhile. What is thrown meanwhile ends the run, so
+  /// nothing is put back then: that would need the other ranks.
+  void with_evaluated_weights(const std::function<void()>& use) {
+    const bool average = config_.evaluate.weights == Weights::kEma;
+    if (average) engine_->swap_average();
+    use();
+    if (average) engine_->swap_average();
   }
 
   Json evaluate_splits() {
@@ -220,7 +230,7 @@ class Trainer {
   /// What happens between two steps: evaluation, then a checkpoint that knows its result. False: nothing was due.
   bool boundary() {
     const bool evaluates = at(config_.evaluate.every);
-    if (evaluates) evaluate_now();
+    if (evaluates) with_evaluated_weights([this] { evaluate_now(); });
     const bool saves = at(config_.checkpoint.every) || done() || overdue();
     if (saves) save();
     return evaluates || saves;
@@ -287,7 +297,7 @@ class Trainer {
 
   /// The best model again, its evaluation, and the report.
   void finish() {
-    if (!outputs_.has_model()) save_model();
+    if (!outputs_.has_model()) with_evaluated_weights([this] { save_model(); });
     load_weights(*inputs_.model, outputs_.model_dir());
     inputs_.model->parameters_changed();
     const Json after = evaluate_splits();

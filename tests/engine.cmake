@@ -2,7 +2,9 @@ fmtrain_test(plan_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/
 fmtrain_test(shard_plan_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/shard_plan_test.cpp)
 fmtrain_test(schedule_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/schedule_test.cpp)
 fmtrain_test(engine_parts_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/engine_parts_test.cpp)
-fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/sharded_engine_test.cpp)
+fmtrain_test(average_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/average_test.cpp support/small_training.cpp)
+fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES
+  unit/sharded_engine_test.cpp support/small_training.cpp)
 fmtrain_test(loss_scale_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/loss_scale_test.cpp)
 fmtrain_test(skipped_steps_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/skipped_steps_test.cpp)
 fmtrain_test(leaf_check_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/leaf_check_test.cpp)

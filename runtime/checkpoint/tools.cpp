@@ -131,11 +131,16 @@ Json side(const CheckpointReader& reader) {
   return {{"path", reader.dir()}, {"step", reader.manifest().at("step")}, {"ranks", reader.manifest().at("ranks")}};
 }
 
+/// The value of a key in the config that fixed the computation; "": it is not there.
+std::string config_value(const Json& fixed, const std::string& key) {
+  for (const auto& line : fixed.value("config_lines", Json()))
+    if (line.is_string() && line.get<std::string>().starts_with(key + "=")) return line.get<std::string>().substr(key.size() + 1);
+  return "";
+}
+
 bool freezes(const Json& fixed) {
-  const Json lines = fixed.value("config_lines", Json());
-  return std::any_of(lines.begin(), lines.end(), [](const Json& line) {
-    return line.is_string() && line.get<std::string>().starts_with("finetune.freeze=") && line != "finetune.freeze=none";
-  });
+  const auto freeze = config_value(fixed, "finetune.freeze");
+  return !freeze.empty() && freeze != "none";
 }
 
 /// Writes all, or leaves nothing: under another name first. 0 or an errno value.
@@ -249,22 +254,26 @@ Json diff_checkpoints(FileOps& files, const std::string& path_a, const std::stri
   return facts;
 }
 
-Json export_checkpoint(FileOps& files, const std::string& checkpoint, const std::string& output) {
+Json export_checkpoint(FileOps& files, const std::string& checkpoint, const std::string& output, std::string weights) {
   if (is_file(files, output)) throw ConfigError(output + ": exists already; choose another name");
   const auto reader = open_checkpoint(files, checkpoint, CheckpointReader::Check::kAll);
+  if (weights.empty()) weights = config_value(reader.manifest().at("fixed"), "evaluate.weights") == "ema" ? "ema" : "trained";
+  const std::string prefix = weights == "ema" ? "ema/" : "param/";
   SafetensorsHeader header;
   header.metadata["format"] = "pt";
   std::vector<const StoredTensor*> tensors;
   for (const auto& [name, tensor] : reader.tensors()) {
-    if (!name.starts_with("param/")) continue;
-    header.tensors.push_back({name.substr(6), "F32", tensor.shape, 0, 0});
+    if (!name.starts_with(prefix)) continue;
+    header.tensors.push_back({name.substr(prefix.size()), "F32", tensor.shape, 0, 0});
     tensors.push_back(&tensor);
   }
+  if (tensors.empty() && weights == "ema") throw ConfigError(reader.dir() + ": holds no average of the weights (the run had optimizer.ema: 0)");
   if (tensors.empty()) throw CheckpointError(reader.dir() + ": holds no parameters");
   const auto start = make_safetensors_header(header);
   write_new_file(files, output, [&](int fd) { return write_export(files, reader, start, tensors, fd); });
   return {{"path", reader.dir()},
           {"step", reader.manifest().at("step")},
+          {"weights", weights},
           {"output", output},
           {"tensors", tensors.size()},
           {"bytes", header.data_start + header.tensors.back().end},

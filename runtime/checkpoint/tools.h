@@ -28,9 +28,11 @@ Json inspect_checkpoint(FileOps& files, const std::string& checkpoint);
 /// differ: elements with other bits; largest: of |a - b|, null when one of them is not finite. Both are verified first.
 Json diff_checkpoints(FileOps& files, const std::string& a, const std::string& b);
 
-/// Joins param/NAME into a safetensors file with the tensors NAME: what model.safetensors of a model directory holds, without
-/// parameters that were frozen. {path, step, output, tensors, bytes, frozen}. ConfigError when `output` exists.
-Json export_checkpoint(FileOps& files, const std::string& checkpoint, const std::string& output);
+/// Joins param/NAME, or ema/NAME, into a safetensors file with the tensors NAME: what model.safetensors of a model directory holds,
+/// without parameters that were frozen. weights: "trained", "ema", or "" for what the run evaluates (evaluate.weights), so that the
+/// file is of the kind of RUN/model. {path, step, weights, output, tensors, bytes, frozen}. ConfigError when `output` exists, or
+/// when there is no average.
+Json export_checkpoint(FileOps& files, const std::string& checkpoint, const std::string& output, std::string weights = "");
 
 /// Keeps the newest `keep` (>= 1) that verify and the one of the best evaluation, deletes the older ones. Damaged ones among
 /// the newest are left for the user. Without one that verifies nothing is deleted. {run, kept, damaged: [{step, problem}], deleted}

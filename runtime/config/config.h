@@ -17,6 +17,7 @@ enum class Overlong { kSplit, kTruncate, kError };
 enum class Order { kRandom, kLengthGrouped };
 enum class OptimizerName { kAdamW, kSgd, kLamb };
 enum class ScheduleName { kLinear, kCosine, kConstant, kInverseSqrt, kWsd };
+enum class Weights { kTrained, kEma };
 enum class Init { kPretrained, kRandom };
 enum class Offload { kNone, kOptimizer };
 enum class Progress { kAuto, kBar, kPlain, kOff };
@@ -74,6 +75,7 @@ struct OptimizerSection {
   double momentum = 0.9;                ///< sgd
   double clip_norm = 1.0;               ///< largest global gradient norm; 0: no clipping
   double layer_decay = 1.0;             ///< learning rate of a layer, as a share of that of the layer above
+  double ema = 0.0;                     ///< decay of the average of the weights; 0: no average
 };
 
 struct ScheduleSection {
@@ -99,6 +101,7 @@ struct EvaluateSection {
   Every every;
   std::string metric = "auto";          ///< auto: f1 for token classification, accuracy for sequence classification; also "loss"
   std::optional<int64_t> patience;      ///< evaluations without improvement before the run stops
+  Weights weights = Weights::kTrained;  ///< that are evaluated and become the model
   double min_delta = 0.0;               ///< smallest change that counts as improvement
 };
 

@@ -27,6 +27,8 @@ class Checks {
     task();
     l2_start();
     offload();
+    if (config_.evaluate.weights == Weights::kEma && config_.optimizer.ema == 0)
+      fault({"evaluate.weights", "optimizer.ema"}, "ema needs optimizer.ema above 0, e.g. 0.999");
     if (config_.evaluate.patience && config_.data.validation.empty())
       fault({"evaluate.early_stop.patience", "data.validation"}, "needs data.validation");
     if (config_.run.dir.empty()) config_.run.dir = "runs/" + config_.name;

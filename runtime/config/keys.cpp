@@ -15,6 +15,7 @@ using Words = std::vector<std::string>;
 // The words of each enum, in the order of its values.
 Words words_of(Task) { return {"token-classification", "sequence-classification"}; }
 Words words_of(Pooling) { return {"pooler", "cls", "mean"}; }
+Words words_of(Weights) { return {"trained", "ema"}; }
 Words words_of(Init) { return {"pretrained", "random"}; }
 Words words_of(Format) { return {"auto", "conll", "csv", "tsv", "jsonl", "clinc150", "hdf5"}; }
 Words words_of(Overlong) { return {"split", "truncate", "error"}; }
@@ -232,6 +233,8 @@ std::vector<Line> training_keys() {
       key("optimizer.layer_decay", "learning rate of a layer, as a share of that of the layer above; 1: all alike", &C::optimizer,
           &Optim::layer_decay)
           .range(0.001, 1),
+      key("optimizer.ema", "decay of an exponential moving average of the weights, e.g. 0.999; 0: no average", &C::optimizer, &Optim::ema)
+          .range(0, 0.999999999),
       key("schedule.name", "learning rate over the run", &C::schedule, &Sched::name),
       key("schedule.warmup", "below 1: share of all steps, else steps", &C::schedule, &Sched::warmup).range(0),
       key("schedule.epochs", "passes over the training set", &C::schedule, &Sched::epochs).unit("epochs").range(0.001, 1e6),
@@ -247,6 +250,7 @@ std::vector<Line> system_keys() {
   return {
       key("evaluate.every", "at the end of every epoch, or every n steps", &C::evaluate, &Eval::every).unit("steps"),
       key("evaluate.metric", "chooses the best model", &C::evaluate, &Eval::metric).words(metric_names()),
+      key("evaluate.weights", "that are evaluated and become the model; ema: those of optimizer.ema", &C::evaluate, &Eval::weights),
       key("evaluate.early_stop.patience", "evaluations without gain before the run stops; null: never", &C::evaluate,
           &Eval::patience)
           .range(1),

@@ -50,6 +50,9 @@ class Engine : public Stateful {
   virtual LeafDigest digest(const Loss& loss) = 0;
   /// Collective: reduce, clip, update. `stop` is this rank's wish to stop after this step.
   virtual StepResult step(double lr, bool stop) = 0;
+  /// Collective: the parameters change places with their average (optimizer.ema must be set). Until this is called again, the state
+  /// can neither be saved nor trained on.
+  virtual void swap_average() = 0;
 };
 
 /// Stage 0: parameters, gradients and optimizer state whole on every rank. l2_start: finetune.l2_start; offload: the optimizer's

@@ -16,6 +16,7 @@ std::vector<std::string> optimizer_states(const OptimizerSection& config, double
   std::vector<std::string> names{"exp_avg/", "exp_avg_sq/"};
   if (config.name == OptimizerName::kSgd) names = {"momentum/"};
   if (l2_start > 0) names.push_back("start/");
+  if (config.ema > 0) names.push_back("ema/");
   return names;
 }
 
@@ -44,7 +45,9 @@ Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std
   const auto start = at::cat(of_layout(values));
   const auto home = options.offload ? values.options().device(at::kCPU) : values.options();
   for (const auto& name : optimizer_states(config_, options.l2_start))
-    state_.emplace_back(name, name == "start/" ? start.to(home) : at::zeros({start.numel()}, home));
+    state_.emplace_back(name, name == "start/" ? start.to(home)
+                              : name == "ema/" ? start.to(home, /*non_blocking=*/false, /*copy=*/true)
+                                               : at::zeros({start.numel()}, home));
   if (!options.offload) return;
   const auto bridge = home.pinned_memory(values.is_cuda());
   host_values_ = booked(at::empty({start.numel()}, bridge), Purpose::kOptimizer);
@@ -91,6 +94,7 @@ std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces
 }
 
 void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join) {
+  TORCH_CHECK(!average_swapped_, "an update while the average stands in the parameters' place");
   if (!host_values_.defined()) return update(of_layout(values), gradients, lr, scale, join);
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
   copy(gradients, of_owned(host_gradients_));  // waits for the GPU, so the copy back of the last update is done as well
@@ -102,28 +106,54 @@ void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr,
   ++steps_;
   const auto all = parts(values, gradients);
   for (const auto& part : all)
-    if (const auto& r = rates_[part.tensor]; r.pull > 0) pull_towards(state_of(part, state_.size() - 1), lr * r.lr * r.pull, part.value);
-  if (config_.name == OptimizerName::kLamb) return lamb(all, lr, scale, join);
-  for (const auto& part : all) {
+    if (const auto& r = rates_[part.tensor]; r.pull > 0) pull_towards(state_of(part, "start/"), lr * r.lr * r.pull, part.value);
+  if (config_.name == OptimizerName::kLamb) lamb(all, lr, scale, join);
+  else step_elementwise(all, lr, scale);
+  if (config_.ema > 0)
+    for (const auto& part : all) pull_towards(part.value, 1 - config_.ema, state_of(part, "ema/"));
+}
+
+void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, double scale) const {
+  for (const auto& part : parts) {
     const auto& r = rates_[part.tensor];
     if (config_.name == OptimizerName::kAdamW)
       update_by_adamw(adamw_update(lr * r.lr, r.weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
-                      part.gradient, state_of(part, 0), state_of(part, 1));
+                      part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
     else
       update_by_sgd({static_cast<float>(scale), static_cast<float>(r.weight_decay), static_cast<float>(config_.momentum),
-                     static_cast<float>(lr * r.lr)}, part.value, part.gradient, state_of(part, 0));
+                     static_cast<float>(lr * r.lr)}, part.value, part.gradient, state_of(part, "momentum/"));
   }
 }
 
-at::Tensor Optimizer::state_of(const Part& part, size_t which) const {
-  return state_[which].second.narrow(0, part.at_state, part.range.numel());
+const at::Tensor& Optimizer::state_named(const std::string& name) const {
+  const auto found = std::find_if(state_.begin(), state_.end(), [&](const auto& state) { return state.first == name; });
+  TORCH_CHECK(found != state_.end(), "no state ", name);
+  return found->second;
+}
+
+at::Tensor Optimizer::state_of(const Part& part, const char* name) const {
+  return state_named(name).narrow(0, part.at_state, part.range.numel());
+}
+
+void Optimizer::swap_average(const at::Tensor& values) {
+  constexpr int64_t kPiece = 1 << 20;  // elements that are held twice meanwhile
+  const auto& averages = state_named("ema/");
+  int64_t at_state = 0;
+  for (const auto& range : owned_)
+    for (int64_t first = range.first, n; first < range.last; first += n, at_state += n) {
+      n = std::min(kPiece, range.last - first);
+      const auto value = values.narrow(0, first, n), average = averages.narrow(0, at_state, n), kept = value.clone();
+      value.copy_(average);
+      average.copy_(kept);
+    }
+  average_swapped_ = !average_swapped_;
 }
 
 /// The direction takes the gradient's place until the norms of whole tensors are known.
 void Optimizer::lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join) {
   for (const auto& part : parts)
     make_lamb_direction(lamb_update(rates_[part.tensor].weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
-                        part.gradient, state_of(part, 0), state_of(part, 1));
+                        part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
   const auto ratios = trust_ratios(parts, join);
   for (const auto& part : parts) update_by_direction(lr * rates_[part.tensor].lr * ratios[part.tensor], part.value, part.gradient);
 }
@@ -158,6 +188,7 @@ std::vector<double> Optimizer::trust_ratios(const std::vector<Part>& parts, cons
 
 StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, const Optimizer& optimizer,
                           const std::vector<Range>& wanted) {
+  TORCH_CHECK(!optimizer.average_swapped(), "a state while the average stands in the parameters' place");
   StateDict dict;
   for (const auto& range : wanted) append_pieces(dict.pieces, "param/", layout, range, values, 0);
   for (const auto& [prefix, state] : optimizer.state()) {

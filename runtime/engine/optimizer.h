@@ -23,8 +23,8 @@ struct UpdateOptions {
   bool offload = false; ///< engine.offload: state and updates on the host
 };
 
-/// What is kept for every parameter, as prefixes of names: "exp_avg/", "exp_avg_sq/" (AdamW, LAMB) or "momentum/" (SGD), and
-/// "start/", where the run started, if something pulls there.
+/// What is kept for every parameter, as prefixes of names: "exp_avg/", "exp_avg_sq/" (AdamW, LAMB) or "momentum/" (SGD), "start/",
+/// where the run started, if something pulls there, and "ema/", the average that optimizer.ema asks for.
 std::vector<std::string> optimizer_states(const OptimizerSection& config, double l2_start);
 
 /// How one tensor is treated.
@@ -49,6 +49,11 @@ class Optimizer {
   void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {});
   /// The owned values were changed from outside.
   void values_changed(const at::Tensor& values);
+  /// Exchanges the owned ranges of `values` with their average: e += (1 - optimizer.ema) (p - e) after each update, from e = p at
+  /// the start (Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992, with decaying weights). Until this
+  /// is called again, nothing may be updated and the state not be asked for. Memory: 4 MiB.
+  void swap_average(const at::Tensor& values);
+  bool average_swapped() const { return average_swapped_; }
   /// Updates done so far.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -71,7 +76,9 @@ class Optimizer {
   Pieces of_owned(const at::Tensor& memory) const;
   std::vector<Part> parts(const Pieces& values, const Pieces& gradients) const;
   void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join);
-  at::Tensor state_of(const Part& part, size_t which) const;
+  const at::Tensor& state_named(const std::string& name) const;
+  at::Tensor state_of(const Part& part, const char* name) const;
+  void step_elementwise(const std::vector<Part>& parts, double lr, double scale) const;  ///< AdamW, SGD
   void lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join);
   std::vector<double> trust_ratios(const std::vector<Part>& parts, const Join& join) const;
 
@@ -82,6 +89,7 @@ class Optimizer {
   std::vector<std::pair<std::string, at::Tensor>> state_;
   at::Tensor host_values_, host_gradients_;  ///< offload: of the owned ranges, one after the other; pinned beside a GPU
   int64_t steps_ = 0;
+  bool average_swapped_ = false;
 };
 
 /// The parameters and the optimizer's state inside `wanted`, ascending ranges that the optimizer owns, and its number of updates.

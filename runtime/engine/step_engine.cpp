@@ -139,6 +139,14 @@ StateDict StepEngine::state_of(const std::vector<Range>& wanted) const {
   return dict;
 }
 
+void StepEngine::swap_average() {
+  const at::NoGradGuard no_grad;
+  comm_.barrier();  // until here another rank may have read parameters that lie in memory it shares
+  optimizer_.swap_average(values());
+  hand_out();
+  model_.parameters_changed();
+}
+
 void StepEngine::load_state(const Json& small) {
   optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
   loss_scale_.load(small);

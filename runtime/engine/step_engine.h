@@ -22,6 +22,7 @@ class StepEngine : public Engine {
   const LeafDigest& watched() const final { return watched_; }
   LeafDigest digest(const Loss& loss) final;
   StepResult step(double lr, bool stop) final;
+  void swap_average() final;
   void load_state(const Json& small) final;
 
  protected:

@@ -314,6 +314,8 @@ TEST(Optimizer, KeepsTheStartOnlyWhereSomethingPulls) {
   EXPECT_EQ(optimizer_states(config, 0), (std::vector<std::string>{"exp_avg/", "exp_avg_sq/"}));
   config.name = OptimizerName::kSgd;
   EXPECT_EQ(optimizer_states(config, 0.1), (std::vector<std::string>{"momentum/", "start/"}));
+  config.ema = 0.9;
+  EXPECT_EQ(optimizer_states(config, 0.1), (std::vector<std::string>{"momentum/", "start/", "ema/"}));
 }
 
 TEST(TensorRates, OfEveryPartOfAModel) {

@@ -1,98 +1,15 @@
 // ZeRO stages give the bits of stage 0, for every number of ranks, with accumulation, short steps and frozen parameters.
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <mutex>
 
 #include "comm/thread_communicator.h"
 #include "runtime/data/plan.h"
-#include "runtime/engine/engine.h"
-#include "tests/unit/small_bert.h"
+#include "tests/support/small_training.h"
 
 namespace fmtrain {
 namespace {
-
-/// What every rank must agree on, and the state by name as one tensor.
-struct Outcome {
-  std::vector<double> losses, norms;
-  std::map<std::string, at::Tensor> state;
-  Json small;
-};
-
-struct Case {
-  int stage, ranks;
-  bool freeze = false;
-  int64_t recompute = 0;
-  OptimizerSection optimizer = {};
-  double l2_start = 0;
-  bool offload = false;
-};
-
-std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm) {
-  if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start, c.offload);
-  return make_sharded_engine(model, comm, c.optimizer, c.stage, true, c.l2_start, c.offload);
-}
-
-void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
-  for (const auto& piece : dict.pieces) {
-    int64_t numel = 1;
-    for (const auto n : piece.shape) numel *= n;
-    auto& whole = state[piece.name];
-    if (!whole.defined()) whole = at::full({numel}, std::numeric_limits<float>::quiet_NaN());
-    whole.narrow(0, piece.offset, piece.data.numel()).copy_(piece.data);
-  }
-}
-
-/// Steps [from, to) of one run on this rank.
-void take_steps(Engine& engine, TaskModel& model, const Communicator& comm, int64_t from, int64_t to, Outcome& mine) {
-  for (int64_t step = from; step < to; ++step) {
-    const int64_t filled = step == 3 ? 3 : kSlots;  // a short step: some ranks have no leaf
-    const auto [first, last] = leaves_of(comm.rank(), comm.size(), kSlots);
-    const int64_t present = std::clamp<int64_t>(filled - first, 0, last - first);
-    engine.begin_step({kSlots, first, present, 70.0});
-    for (int64_t i = 0; i < present; ++i) engine.backward(model.loss(leaf(step, first + i), {true, 3, step}), i + 1 == present);
-    const auto result = engine.step(1e-2, false);
-    EXPECT_TRUE(result.applied);
-    mine.losses.push_back(result.loss);
-    mine.norms.push_back(result.grad_norm);
-  }
-}
-
-/// Steps [from, to) of a run of `seed`, on from the state in `begin`, if that has one.
-Outcome train(const Case& c, uint64_t seed = 7, int64_t from = 0, int64_t to = 5, const Outcome& begin = {}) {
-  Outcome outcome;
-  std::mutex mutex;
-  run_ranks(c.ranks, [&](Communicator& comm) {
-    at::set_num_threads(1);
-    auto config = small_bert();
-    config.recompute = c.recompute;
-    const auto model = make_bert(config, seed);
-    if (c.freeze)
-      for (auto& p : model->parameters()) p.value.requires_grad_(p.name.find("embeddings") == std::string::npos);
-    const auto engine = engine_of(c, *model, comm);
-    if (!begin.state.empty()) {
-      for (const auto& piece : engine->targets().pieces)
-        piece.data.copy_(begin.state.at(piece.name).narrow(0, piece.offset, piece.data.numel()));
-      engine->load_state(begin.small);
-    }
-    Outcome mine;
-    take_steps(*engine, *model, comm, from, to, mine);
-    const std::lock_guard lock(mutex);
-    if (comm.rank() == 0) std::tie(outcome.losses, outcome.norms) = std::tie(mine.losses, mine.norms);
-    const auto state = engine->state();
-    add_pieces(outcome.state, state);
-    outcome.small = state.small;
-  });
-  return outcome;
-}
-
-void expect_same(const Outcome& outcome, const Outcome& reference, const std::string& what) {
-  EXPECT_EQ(outcome.losses, reference.losses) << what;
-  EXPECT_EQ(outcome.norms, reference.norms) << what;
-  ASSERT_EQ(outcome.state.size(), reference.state.size()) << what;
-  for (const auto& [name, value] : reference.state) EXPECT_TRUE(at::equal(outcome.state.at(name), value)) << what << " " << name;
-}
 
 class Stages : public testing::TestWithParam<bool> {};
 
@@ -112,7 +29,7 @@ INSTANTIATE_TEST_SUITE_P(Freezing, Stages, testing::Values(false, true));
 struct Rule {
   const char* name;
   OptimizerName optimizer;
-  double layer_decay, l2_start;
+  double layer_decay, l2_start, ema = 0;
 };
 class Rules : public testing::TestWithParam<Rule> {
  protected:
@@ -121,6 +38,7 @@ class Rules : public testing::TestWithParam<Rule> {
     c.offload = offload;
     c.optimizer.name = GetParam().optimizer;
     c.optimizer.layer_decay = GetParam().layer_decay;
+    c.optimizer.ema = GetParam().ema;
     c.l2_start = GetParam().l2_start;
     return c;
   }
@@ -145,10 +63,8 @@ TEST_P(Rules, GoOnFromASavedState) {
   const auto whole = train(with(0, 1));
   const auto half = train(with(1, 2), 7, 0, 2);
   for (const auto& [stage, ranks, offload] : {std::tuple{0, 2, false}, {1, 4, true}, {3, 2, false}, {0, 2, true}}) {
-    auto joined = train(with(stage, ranks, offload), 8, 2, 5, half);  // other first weights: everything must come from the state
-    joined.losses.insert(joined.losses.begin(), half.losses.begin(), half.losses.end());
-    joined.norms.insert(joined.norms.begin(), half.norms.begin(), half.norms.end());
-    expect_same(joined, whole, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
+    const auto rest = train(with(stage, ranks, offload), 8, 2, 5, half);  // other first weights: everything must come from the state
+    expect_same(joined(half, rest), whole, "stage " + std::to_string(stage) + " on " + std::to_string(ranks));
   }
   EXPECT_EQ(whole.state.count("start/classifier.weight"), GetParam().l2_start > 0 ? 1u : 0u);
 }
@@ -156,7 +72,7 @@ TEST_P(Rules, GoOnFromASavedState) {
 INSTANTIATE_TEST_SUITE_P(Updates, Rules,
                          testing::Values(Rule{"lamb", OptimizerName::kLamb, 1, 0}, Rule{"layer_decay", OptimizerName::kAdamW, 0.7, 0},
                                          Rule{"l2_start", OptimizerName::kAdamW, 1, 0.5}, Rule{"sgd", OptimizerName::kSgd, 0.7, 0.5},
-                                         Rule{"all", OptimizerName::kLamb, 0.7, 0.5}),
+                                         Rule{"ema", OptimizerName::kAdamW, 1, 0, 0.9}, Rule{"all", OptimizerName::kLamb, 0.7, 0.5, 0.9}),
                          [](const auto& rule) { return rule.param.name; });
 
 /// SGD without momentum moves a bias, which starts at 0, to -lr * gradient: for a power of two without rounding.

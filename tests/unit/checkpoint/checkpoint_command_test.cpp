@@ -78,6 +78,8 @@ TEST_F(Command, SoundOnes) {
   EXPECT_THAT(fmtrain("export checkpoints/step-1 -o two").out, HasSubstr("two: 3 tensors of step 1, "));
   EXPECT_EQ(content("one"), content("two"));
   EXPECT_EQ(fmtrain("export checkpoints/step-1 -o two").code, 2) << "it exists";
+  EXPECT_EQ(fmtrain("export checkpoints/step-1 -o three --weights ema").code, 2) << "there is no average";
+  EXPECT_EQ(fmtrain("export checkpoints/step-1 -o three --weights all").code, 2);
   EXPECT_EQ(fmtrain("prune . --keep 1 --dry-run").out, "kept: 2\nwould be deleted: 1\n");
   EXPECT_EQ(fmtrain("prune . --keep 1").out, "kept: 2\ndeleted: 1\n");
   EXPECT_THAT(names(), testing::ElementsAre("latest", "step-2"));

@@ -242,6 +242,41 @@ TEST_F(Tools, ExportSaysWhenParametersWereFrozen) {
   }
 }
 
+TEST_F(Tools, ExportTakesTheWeightsThatTheRunEvaluates) {
+  Flat flat(1);
+  const auto average = flat.values / 2;
+  const auto with_average = [&](const std::string& line, bool kept) {
+    remove_tree(posix_files(), dir());
+    run_ranks(1, [&](Communicator& comm) {
+      auto state = flat.whole();
+      for (const auto& t : kTensors)
+        if (kept) state.pieces.push_back({"ema/" + std::string(t.name), t.shape, 0, average.slice(0, t.offset, t.offset + t.numel)});
+      CheckpointStore store(dir(), posix_files(), comm, 100);
+      ASSERT_TRUE(store.save(1, state, kSmall, Json{{"config_lines", {"lr=1", line}}}, -1, nullptr));
+    });
+  };
+  const auto exported = [&](const std::string& weights) {
+    fs::remove(path("out"));
+    const Json facts = export_checkpoint(posix_files(), step(1), path("out"), weights);
+    EXPECT_EQ(facts.at("tensors"), 3);
+    SafetensorsFile file(path("out"));
+    auto values = at::empty({35}, at::kFloat);
+    file.read(0, values.data_ptr());
+    EXPECT_EQ(file.header().tensors[0].name, "a");
+    EXPECT_TRUE(at::equal(values, (facts.at("weights") == "ema" ? average : flat.values).slice(0, 0, 35))) << weights;
+    return facts.at("weights").get<std::string>();
+  };
+  with_average("evaluate.weights=ema", true);
+  EXPECT_EQ(exported(""), "ema");
+  EXPECT_EQ(exported("trained"), "trained");
+  with_average("evaluate.weights=trained", true);
+  EXPECT_EQ(exported(""), "trained");
+  EXPECT_EQ(exported("ema"), "ema");
+  with_average("evaluate.weights=trained", false);
+  EXPECT_EQ(exported(""), "trained");
+  EXPECT_THROW(export_checkpoint(posix_files(), step(1), path("none"), "ema"), ConfigError);
+}
+
 TEST_F(Tools, ExportLeavesAWholeFileOrNone) {
   put(2, 1, Flat(1));
   damage(shard(1, 1, 2));

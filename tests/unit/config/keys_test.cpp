@@ -69,6 +69,7 @@ std::vector<KeyCase> training_keys() {
       {"optimizer.momentum", "0.9", "0.5", [](C c) { return c.optimizer.momentum == 0.5; }, kComputes},
       {"optimizer.clip_norm", "1", "0.5", [](C c) { return c.optimizer.clip_norm == 0.5; }, kComputes},
       {"optimizer.layer_decay", "1", "0.5", [](C c) { return c.optimizer.layer_decay == 0.5; }, kComputes},
+      {"optimizer.ema", "0", "0.5", [](C c) { return c.optimizer.ema == 0.5; }, kComputes},
       {"schedule.name", "linear", "cosine", [](C c) { return c.schedule.name == ScheduleName::kCosine; }, kComputes},
       {"schedule.warmup", "0.1", "5", [](C c) { return c.schedule.warmup == 5; }, kComputes},
       {"schedule.epochs", "3", "0.5", [](C c) { return c.schedule.epochs == 0.5; }, kComputes},
@@ -83,6 +84,7 @@ std::vector<KeyCase> system_keys() {
   return {
       {"evaluate.every", "epoch", "5", [](C c) { return c.evaluate.every.steps == 5; }, kComputes},
       {"evaluate.metric", "auto", "loss", [](C c) { return c.evaluate.metric == "loss"; }, kComputes},
+      {"evaluate.weights", "trained", "ema", [](C c) { return c.evaluate.weights == Weights::kEma; }, kComputes, {"optimizer.ema=0.9"}},
       {"evaluate.early_stop.patience",
        "null",
        "2",
