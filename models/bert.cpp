@@ -62,7 +62,8 @@ class Bert final : public TaskModel {
     if (segment == 0) return layers_of(x, rows, pass, 0, n);
     for (int64_t first = 0; first < n; first += segment) {
       const int64_t last = std::min(first + segment, n);
-      x = recomputed(x, [this, rows, pass, first, last](const at::Tensor& input) { return layers_of(input, rows, pass, first, last); });
+      const auto layers = [this, rows, pass, first, last](const at::Tensor& input) { return layers_of(input, rows, pass, first, last); };
+      x = x.requires_grad() || trains(first, last) ? recomputed(x, layers) : layers(x);  // else no backward pass comes here
     }
     return x;
   }
@@ -84,6 +85,12 @@ class Bert final : public TaskModel {
   }
 
  private:
+  bool trains(int64_t first_layer, int64_t last_layer) const {
+    const auto begin = parameters_.begin();
+    return std::any_of(begin + layers_[first_layer].query.weight, begin + layers_[last_layer - 1].output_norm.bias + 1,
+                       [](const auto& p) { return p.value.requires_grad(); });
+  }
+
   void check() const {
     const auto& c = config_;
     TORCH_CHECK(c.hidden_size > 0 && c.heads > 0 && c.hidden_size % c.heads == 0, "hidden size ", c.hidden_size, " and ", c.heads, " heads");

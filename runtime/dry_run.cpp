@@ -11,6 +11,7 @@
 #include "runtime/errors.h"
 #include "runtime/memory_fit.h"
 #include "runtime/run_inputs.h"
+#include "runtime/unfreeze.h"
 
 namespace fmtrain {
 namespace {
@@ -94,6 +95,10 @@ Json dry_run(const Config& config, const DryRunOptions& options) {
   for (const auto& g : groups) facts["groups"].push_back({{"name", g.name}, {"tensors", g.tensors}, {"elements", g.elements}});
   for (const auto& p : inputs.model->parameters())
     facts["parameters"].push_back({{"name", p.name}, {"shape", p.value.sizes().vec()}, {"trained", p.value.requires_grad()}});
+  const auto unfreezing = unfreeze_schedule(config.finetune, *inputs.model, plan.steps_per_epoch());
+  for (const auto& u : unfreezing)
+    facts["unfreezing"]["parts"].push_back({{"step", u.step}, {"joins", u.what}, {"tensors", u.tensors}, {"elements", u.elements}});
+  if (!unfreezing.empty()) facts["unfreezing"]["text"] = unfreeze_text(unfreezing, steps);
   facts["steps"] = {{"total", steps}, {"per_epoch", plan.steps_per_epoch()}, {"leaves", plan.leaves()}, {"ranks", options.ranks}};
   facts["learning_rate"] = learning_rates(config, steps);
   const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;

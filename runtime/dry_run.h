@@ -14,9 +14,10 @@ struct DryRunOptions {
   bool gpu = false;        ///< the run would be on GPUs
 };
 
-/// {config (YAML), model {...}, data {...}, groups [...], steps {...}, learning_rate [[step, rate]...], memory {bytes per rank},
-/// memory_by_zero [total at engine.zero 0..3], fit {...} or null, checkpoint {bytes}, resume {step or null}}; docs/training.md has
-/// the fields of memory and fit. Prepares raw data into the cache as the run itself would. Throws the errors the run would throw.
+/// {config (YAML), model {...}, data {...}, groups [...], unfreezing {text, parts [{step, joins, tensors, elements}]} (step: updates
+/// done before) with finetune.unfreeze_every, steps {...}, learning_rate [[step, rate]...], memory {bytes per rank}, memory_by_zero
+/// [total at engine.zero 0..3], fit {...} or null, checkpoint {bytes}, resume {step or null}}; docs/training.md has the fields of
+/// memory and fit. Prepares raw data into the cache as the run itself would. Throws the errors the run would throw.
 Json dry_run(const Config& config, const DryRunOptions& options);
 
 /// The same for people.

@@ -112,7 +112,8 @@ void RunOutputs::save_ended(bool saved, double seconds) {
   saves_.write_seconds += seconds;
 }
 
-void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps) {
+void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps,
+                          const std::string& unfreezing) {
   say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
               options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
   say(text_of("data       %lld samples, %lld tokens, %zu labels", number(inputs.train->size()), number(inputs.train->info().tokens), inputs.labels.size()));
@@ -123,6 +124,7 @@ void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGr
     if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), number(g.tensors), number(g.elements)));
   say(text_of("plan       %lld steps, %lld an epoch, %lld leaves of %lld samples", number(steps), number(plan.steps_per_epoch()),
               number(plan.leaves()), number(config_.batch.micro)));
+  if (!unfreezing.empty()) say("trained    " + unfreezing);
   if (!main()) return;  // of other hosts it is rank 0's guess that they are alike
   const int ranks_per_node = std::max(1, comm_.size() / options_.hosts);
   const bool gpu = options_.device != "cpu";

@@ -32,8 +32,9 @@ class RunOutputs {
   std::string checkpoint_dir() const { return dir_ + "/checkpoints"; }
   std::string model_dir() const { return dir_ + "/model"; }
   bool has_model() const;
-  /// One paragraph about the run.
-  void describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps);
+  /// One paragraph about the run; `unfreezing`: what is trained when, if not all is from the start.
+  void describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps,
+                const std::string& unfreezing);
   /// Opens the logs. They go on after `state`: later lines are cut off.
   void begin(const TrainState& state, int64_t total_steps);
   void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);

@@ -22,6 +22,7 @@
 #include "runtime/run_outputs.h"
 #include "runtime/stragglers.h"
 #include "runtime/train_state.h"
+#include "runtime/unfreeze.h"
 
 namespace fmtrain {
 namespace {
@@ -46,6 +47,7 @@ class Trainer {
       : config_(config), comm_(comm), options_(options), outputs_(config, comm, options), inputs_(load_inputs(config, comm, at::Device(options.device))),
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
+        unfreezing_(unfreeze_schedule(config.finetune, *inputs_.model, plan_.steps_per_epoch())),
         engine_(make_engine()),
         checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
         leaf_check_(comm, options.host, kind_of(options)) {
@@ -53,7 +55,7 @@ class Trainer {
   }
 
   ExitCode run() {
-    outputs_.describe(inputs_, groups_, plan_, total_steps_);
+    outputs_.describe(inputs_, groups_, plan_, total_steps_, unfreeze_text(unfreezing_, total_steps_));
     resume();
     if (!done()) checkpoints_.must_fit(engine_->state());
     if (!done()) count_restart(posix_files(), config_.run.dir, comm_, state_.step, options_.resume);
@@ -175,6 +177,7 @@ class Trainer {
     const double lr = learning_rate(config_.schedule, config_.optimizer.lr, state_.step, total_steps_);
     const auto present = static_cast<int64_t>(leaves_of_this_rank(step).size());
     const auto duty = leaf_duty(step);
+    if (config_.finetune.unfreeze_every) engine_->train_down_to(trained_depth(config_.finetune, state_.step, plan_.steps_per_epoch()));
     engine_->begin_step({plan_.leaves(), leaves_of(comm_.rank(), comm_.size(), plan_.leaves()).first, present,
                          static_cast<double>(std::max<int64_t>(step.valid_targets, 1)), duty ? duty->slot : -1});
     int64_t tokens = 0;
@@ -315,6 +318,7 @@ class Trainer {
   StepPlan plan_;
   int64_t total_steps_;
   std::vector<ParameterGroup> groups_;
+  std::vector<Unfreezing> unfreezing_;
   std::unique_ptr<Engine> engine_;
   CheckpointStore checkpoints_;
   Stragglers stragglers_;

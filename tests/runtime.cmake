@@ -10,3 +10,5 @@ add_test(NAME early_stop COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/early_sto
 set_tests_properties(early_stop PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)
 add_test(NAME average COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/average.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 set_tests_properties(average PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)
+add_test(NAME unfreeze COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/unfreeze.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
+set_tests_properties(unfreeze PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)

@@ -94,6 +94,7 @@ struct Freeze {
 };
 
 struct FinetuneSection : Freeze {
+  std::optional<Every> unfreeze_every;  ///< after each, the next layer down is trained too; absent: all from the start
   double l2_start = 0.0;                ///< pull of the backbone towards the weights that the run started from
 };
 

@@ -27,6 +27,9 @@ class Checks {
     task();
     l2_start();
     offload();
+    if (config_.finetune.unfreeze_every && config_.finetune.freeze_backbone)
+      fault({"finetune.unfreeze_every", "finetune.freeze"},
+            "trains more and more of the backbone, which finetune.freeze keeps as it is; remove one of them");
     if (config_.evaluate.weights == Weights::kEma && config_.optimizer.ema == 0)
       fault({"evaluate.weights", "optimizer.ema"}, "ema needs optimizer.ema above 0, e.g. 0.999");
     if (config_.evaluate.patience && config_.data.validation.empty())

@@ -240,6 +240,9 @@ std::vector<Line> training_keys() {
       key("schedule.epochs", "passes over the training set", &C::schedule, &Sched::epochs).unit("epochs").range(0.001, 1e6),
       key("schedule.steps", "updates; overrides epochs", &C::schedule, &Sched::steps).unit("steps").range(1),
       freeze(),
+      key("finetune.unfreeze_every", "the head is trained first, then every epoch or n steps the next layer down too; null: all at once",
+          &C::finetune, &FinetuneSection::unfreeze_every)
+          .unit("steps"),
       key("finetune.l2_start", "pull of the backbone towards its first weights, in place of weight_decay there; 0: none",
           &C::finetune, &FinetuneSection::l2_start)
           .range(0, 1000),

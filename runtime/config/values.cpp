@@ -228,8 +228,8 @@ std::string shown(const std::string& name) {
 }
 
 bool read_value(const Key& key, const YamlNode& node, Value& value, Faults& faults) {
-  const bool absent =
-      node.type == Type::kNull || (node.type == Type::kScalar && key.words.size() == 1 && node.text == key.words[0]);
+  const bool for_absent = key.kind != Kind::kEvery && key.words.size() == 1;  // else a word is a value
+  const bool absent = node.type == Type::kNull || (node.type == Type::kScalar && for_absent && node.text == key.words[0]);
   if (key.nullable && absent) {
     value.null = true;
     return true;

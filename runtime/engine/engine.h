@@ -40,6 +40,10 @@ struct StepResult {
 
 class Engine : public Stateful {
  public:
+  /// Between two steps: only what is at most `depth` steps below the head (parameter_place.h) is trained from now on, never less
+  /// than before. The rest keeps its bits, takes no backward pass and is not exchanged; its memory is reserved from the start, so
+  /// that nothing moves when it joins. Never called: everything is trained.
+  virtual void train_down_to(int64_t depth) = 0;
   /// Begins a step. Every rank takes every step, also without a leaf.
   virtual void begin_step(const StepShape& shape) = 0;
   /// Runs backward for the next leaf and adds its gradient; when `last_leaf`, reductions start while backward still runs.

@@ -29,10 +29,11 @@ void put(at::Tensor to, const at::Tensor& gradient) {
 LeafSum::LeafSum(const FlatLayout& layout, at::Tensor result, bool exact)
     : layout_(layout), exact_(exact), buffers_{std::move(result)}, seen_(layout.tensors.size(), false) {}
 
-void LeafSum::begin(int64_t leaves) {
+void LeafSum::begin(int64_t leaves, size_t first) {
   leaf_ = 0;
   leaves_ = leaves;
-  if (leaves == 0) buffers_[0].fill_(-0.0);
+  first_ = first;
+  if (leaves == 0) buffers_[0].slice(0, layout_.tensors[first].offset).fill_(-0.0);
 }
 
 at::Tensor LeafSum::part(size_t buffer, size_t tensor) {
@@ -58,7 +59,7 @@ void LeafSum::add(size_t tensor, const at::Tensor& gradient) {
 }
 
 void LeafSum::finish_leaf() {
-  for (size_t i = 0; i < seen_.size(); ++i)
+  for (size_t i = first_; i < seen_.size(); ++i)
     if (!seen_[i]) add(i, at::zeros({}, buffers_[0].options()).expand(layout_.tensors[i].shape));
   seen_.assign(seen_.size(), false);
   ++leaf_;

@@ -14,8 +14,9 @@ class LeafSum {
   /// `result` is fp32 [layout.numel]; the sum ends there. exact = false: one running sum instead of the tree. The layout must
   /// outlive this object.
   LeafSum(const FlatLayout& layout, at::Tensor result, bool exact);
-  /// A new step with `leaves` leaves on this rank. 0: the result is -0.0 everywhere, for x + -0.0 == x also where x is -0.0.
-  void begin(int64_t leaves);
+  /// A new step with `leaves` leaves on this rank, of the tensors from `first` on; of those below, the result is left as it is. No
+  /// leaf: the result is -0.0 everywhere, for x + -0.0 == x also where x is -0.0.
+  void begin(int64_t leaves, size_t first = 0);
   /// The gradient of tensor number `tensor` in the current leaf; each tensor at most once a leaf.
   void add(size_t tensor, const at::Tensor& gradient);
   /// Ends the current leaf; tensors that got no gradient count as zero.
@@ -29,6 +30,7 @@ class LeafSum {
   bool exact_;
   std::vector<at::Tensor> buffers_;  ///< partial sums of falling size, as the ones of a binary counter; [0] is the result
   std::vector<bool> seen_;
+  size_t first_ = 0;  ///< tensor
   int64_t leaf_ = 0, leaves_ = 0;
 };
 

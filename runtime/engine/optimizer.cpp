@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "runtime/engine/part_updates.h"
+#include "runtime/errors.h"
 #include "runtime/ledger.h"
 #include "runtime/parameter_place.h"
 
@@ -40,7 +41,11 @@ void copy(const std::vector<at::Tensor>& from, const std::vector<at::Tensor>& to
 
 Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values)
     : config_(options.optimizer), layout_(layout), owned_(std::move(owned)) {
-  for (const auto& t : layout.tensors) rates_.push_back(rates_of(options, t));
+  for (const auto& t : layout.tensors) {
+    rates_.push_back(rates_of(options, t));
+    depths_.push_back(depth_below_head(place_of(t.name), options.layers));
+    deepest_ = std::max(deepest_, depths_.back());
+  }
   const Booking booking(Purpose::kOptimizer);
   const auto start = at::cat(of_layout(values));
   const auto home = options.offload ? values.options().device(at::kCPU) : values.options();
@@ -75,6 +80,25 @@ void Optimizer::values_changed(const at::Tensor& values) {
   if (host_values_.defined()) copy(of_layout(values), of_owned(host_values_));
 }
 
+bool Optimizer::train_down_to(int64_t depth) {
+  TORCH_CHECK(steps_ == 0 || !unfrozen_at_.empty(), "updates were done without a word on what was trained");
+  const size_t before = unfrozen_at_.size();
+  while (std::ssize(unfrozen_at_) <= std::min(depth, deepest_)) unfrozen_at_.push_back(steps_);
+  return unfrozen_at_.size() > before;
+}
+
+void Optimizer::set_steps(int64_t steps, std::vector<int64_t> unfrozen_at) {
+  const bool in_order = std::is_sorted(unfrozen_at.begin(), unfrozen_at.end()) && std::ssize(unfrozen_at) <= deepest_ + 1;
+  if (!in_order || (!unfrozen_at.empty() && (unfrozen_at.front() < 0 || unfrozen_at.back() > steps)))
+    throw CheckpointError("state.engine.unfrozen_at: is not the numbers of updates at which the model's layers joined");
+  steps_ = steps;
+  unfrozen_at_ = std::move(unfrozen_at);
+}
+
+int64_t Optimizer::steps_of(size_t tensor) const {
+  return steps_ - (unfrozen_at_.empty() ? 0 : unfrozen_at_[static_cast<size_t>(depths_[tensor])]);
+}
+
 std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces& gradients) const {
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
   std::vector<Part> parts;
@@ -82,6 +106,7 @@ std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces
   for (size_t i = 0; i < owned_.size(); ++i) {
     const Range& owned = owned_[i];
     for (size_t t = 0; t < layout_.tensors.size(); ++t) {
+      if (!trains(t)) continue;
       const auto& tensor = layout_.tensors[t];
       const Range range{std::max(tensor.offset, owned.first), std::min(tensor.offset + tensor.numel, owned.last)};
       if (range.first >= range.last) continue;
@@ -117,7 +142,7 @@ void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, doub
   for (const auto& part : parts) {
     const auto& r = rates_[part.tensor];
     if (config_.name == OptimizerName::kAdamW)
-      update_by_adamw(adamw_update(lr * r.lr, r.weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
+      update_by_adamw(adamw_update(lr * r.lr, r.weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_of(part.tensor)), part.value,
                       part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
     else
       update_by_sgd({static_cast<float>(scale), static_cast<float>(r.weight_decay), static_cast<float>(config_.momentum),
@@ -152,8 +177,8 @@ void Optimizer::swap_average(const at::Tensor& values) {
 /// The direction takes the gradient's place until the norms of whole tensors are known.
 void Optimizer::lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join) {
   for (const auto& part : parts)
-    make_lamb_direction(lamb_update(rates_[part.tensor].weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_), part.value,
-                        part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
+    make_lamb_direction(lamb_update(rates_[part.tensor].weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_of(part.tensor)),
+                        part.value, part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
   const auto ratios = trust_ratios(parts, join);
   for (const auto& part : parts) update_by_direction(lr * rates_[part.tensor].lr * ratios[part.tensor], part.value, part.gradient);
 }
@@ -201,6 +226,7 @@ StateDict optimizer_state(const FlatLayout& layout, const at::Tensor& values, co
     }
   }
   dict.small["optimizer_steps"] = optimizer.steps();
+  if (!optimizer.unfrozen_at().empty()) dict.small["unfrozen_at"] = optimizer.unfrozen_at();
   return dict;
 }
 

@@ -54,9 +54,17 @@ class Optimizer {
   /// is called again, nothing may be updated and the state not be asked for. Memory: 4 MiB.
   void swap_average(const at::Tensor& values);
   bool average_swapped() const { return average_swapped_; }
+  /// Only tensors at most `depth` below the head (parameter_place.h) are updated from now on; what has not been until now begins
+  /// with its first update: bias correction, moments of 0, and the average at the weights. Never called: every tensor is, from the
+  /// start. False: nothing changes by it, as for a depth less than before.
+  bool train_down_to(int64_t depth);
+  bool trains(size_t tensor) const { return unfrozen_at_.empty() || depths_[tensor] < std::ssize(unfrozen_at_); }
+  /// Updates that were done when each depth joined, as far as they have; empty: train_down_to was never called.
+  const std::vector<int64_t>& unfrozen_at() const { return unfrozen_at_; }
   /// Updates done so far.
   int64_t steps() const { return steps_; }
-  void set_steps(int64_t steps) { steps_ = steps; }
+  /// From a saved state. Throws CheckpointError when these are no numbers of updates in the order of joining.
+  void set_steps(int64_t steps, std::vector<int64_t> unfrozen_at = {});
   /// optimizer_states() with their values: fp32, the owned ranges one after the other.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
   const std::vector<Range>& owned() const { return owned_; }
@@ -74,6 +82,9 @@ class Optimizer {
   /// What `memory` has of the owned ranges: it holds the layout, or these alone, one after the other.
   Pieces of_layout(const at::Tensor& memory) const;
   Pieces of_owned(const at::Tensor& memory) const;
+  /// Updates that a tensor has had.
+  int64_t steps_of(size_t tensor) const;
+  /// Of the tensors that are trained.
   std::vector<Part> parts(const Pieces& values, const Pieces& gradients) const;
   void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join);
   const at::Tensor& state_named(const std::string& name) const;
@@ -88,6 +99,9 @@ class Optimizer {
   std::vector<TensorRates> rates_;  ///< of every tensor
   std::vector<std::pair<std::string, at::Tensor>> state_;
   at::Tensor host_values_, host_gradients_;  ///< offload: of the owned ranges, one after the other; pinned beside a GPU
+  std::vector<int64_t> depths_;     ///< of every tensor below the head
+  int64_t deepest_ = 0;
+  std::vector<int64_t> unfrozen_at_;
   int64_t steps_ = 0;
   bool average_swapped_ = false;
 };

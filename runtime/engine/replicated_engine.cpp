@@ -36,7 +36,7 @@ class ReplicatedEngine final : public StepEngine {
     set_buckets(std::move(buckets_of), buckets_.size());
   }
 
-  void begin_leaves() override { sum_.begin(shape().present); }
+  void begin_leaves() override { sum_.begin(shape().present, first_trained()); }
   void add_gradient(size_t tensor, const at::Tensor& gradient) override { sum_.add(tensor, gradient); }
   void finish_leaf() override { sum_.finish_leaf(); }
   Work reduce(size_t bucket) override {
@@ -53,7 +53,7 @@ class ReplicatedEngine final : public StepEngine {
     block_sums(gradient_.narrow(0, part.first, part.numel()), part.first, squares.narrow(0, first, last - first));
   }
 
-  void hand_out() override {}
+  void hand_out(size_t) override {}
 
   ReduceOp op_;
   at::Tensor gradient_;

@@ -50,7 +50,7 @@ class ShardedEngine final : public StepEngine {
  private:
   void begin_leaves() override {
     if (stage_ > 1 && shape().present > 1 && !whole_.defined()) make_whole_gradient();
-    if (sum_) sum_->begin(shape().present);
+    if (sum_) sum_->begin(shape().present, first_trained());
   }
 
   void finish_leaf() override {
@@ -131,9 +131,9 @@ class ShardedEngine final : public StepEngine {
     }
   }
 
-  void hand_out() override {
+  void hand_out(size_t first_bucket) override {
     std::vector<Work> works;
-    for (size_t b = 0; b < plan_.buckets(); ++b) {
+    for (size_t b = first_bucket; b < plan_.buckets(); ++b) {
       const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
       works.push_back(comm_.all_gather(values().narrow(0, bucket.first, bucket.numel()), values().narrow(0, piece.first, piece.numel())));
     }

@@ -37,9 +37,26 @@ StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions
 
 void StepEngine::set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets) {
   buckets_of_ = std::move(buckets_of);
-  tensors_of_.assign(buckets, 0);
-  for (const auto& [first, last] : buckets_of_)
-    for (size_t b = first; b < last; ++b) ++tensors_of_[b];
+  tensors_of_.resize(buckets);
+  mark_trained();
+}
+
+void StepEngine::train_down_to(int64_t depth) {
+  if (optimizer_.train_down_to(depth)) mark_trained();
+}
+
+void StepEngine::mark_trained() {
+  const auto& parameters = params_.parameters();
+  first_trained_ = 0;
+  while (first_trained_ + 1 < parameters.size() && !optimizer_.trains(first_trained_)) ++first_trained_;
+  first_bucket_ = buckets_of_[first_trained_].first;
+  tensors_of_.assign(tensors_of_.size(), 0);
+  for (size_t t = 0; t < parameters.size(); ++t) {
+    TORCH_CHECK(optimizer_.trains(t) == (t >= first_trained_), parameters[t].name, " is not in the order of its depth");
+    parameters[t].value.requires_grad_(t >= first_trained_);
+    if (t < first_trained_) continue;
+    for (size_t b = buckets_of_[t].first; b < buckets_of_[t].second; ++b) ++tensors_of_[b];
+  }
 }
 
 void StepEngine::begin_step(const StepShape& shape) {
@@ -87,7 +104,7 @@ void StepEngine::gradient_ready(size_t tensor, const at::Tensor& gradient) {
     --waiting_[b];
     // Backward finishes the last layers first, so buckets start from the back, always in this order on every rank.
     size_t ready = next_bucket_;
-    while (ready > 0 && waiting_[ready - 1] == 0) --ready;
+    while (ready > first_bucket_ && waiting_[ready - 1] == 0) --ready;
     reduce_down_to(ready);
   }
 }
@@ -111,7 +128,7 @@ StepResult StepEngine::step(double lr, bool stop) {
   const at::NoGradGuard no_grad;
   StepResult result;
   const double start = now();
-  reduce_down_to(0);
+  reduce_down_to(first_bucket_);
   for (auto& work : works_) work.wait();
   works_.clear();
   add_squares(facts_.squares);
@@ -124,7 +141,7 @@ StepResult StepEngine::step(double lr, bool stop) {
     const auto join = [this](at::Tensor table) { comm_.all_reduce(table, ReduceOp::kMax).wait(); };
     optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm) / result.loss_scale, join);
     const double updated = now();
-    hand_out();
+    hand_out(first_bucket_);
     const double handed_out = now();
     model_.parameters_changed();
     result.optimizer = now() - agreed - (handed_out - updated);
@@ -143,15 +160,16 @@ void StepEngine::swap_average() {
   const at::NoGradGuard no_grad;
   comm_.barrier();  // until here another rank may have read parameters that lie in memory it shares
   optimizer_.swap_average(values());
-  hand_out();
+  hand_out(0);
   model_.parameters_changed();
 }
 
 void StepEngine::load_state(const Json& small) {
-  optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>());
+  optimizer_.set_steps(small.at("optimizer_steps").get<int64_t>(), small.value("unfrozen_at", std::vector<int64_t>{}));
+  mark_trained();
   loss_scale_.load(small);
   optimizer_.values_changed(values());
-  hand_out();
+  hand_out(0);
   model_.parameters_changed();
 }
 

@@ -17,6 +17,7 @@ namespace fmtrain {
 
 class StepEngine : public Engine {
  public:
+  void train_down_to(int64_t depth) final;
   void begin_step(const StepShape& shape) final;
   void backward(const Loss& loss, bool last_leaf) final;
   const LeafDigest& watched() const final { return watched_; }
@@ -34,6 +35,8 @@ class StepEngine : public Engine {
   /// What is saved and loaded of the ranges `wanted`, which this rank updates.
   StateDict state_of(const std::vector<Range>& wanted) const;
   bool last_leaf() const { return leaf_ + 1 == shape_.present; }
+  /// The layout begins with what is furthest from the head, so what is trained is always its end: the tensors from this one on.
+  size_t first_trained() const { return first_trained_; }
   /// Buckets [first, last) that hold elements of each tensor, of `buckets`; once, when the engine is made.
   void set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets);
 
@@ -48,8 +51,8 @@ class StepEngine : public Engine {
   virtual std::vector<at::Tensor> gradients() = 0;
   /// Fills in the sums of squares of the norm blocks that are this rank's to sum.
   virtual void add_squares(const at::Tensor& squares) = 0;
-  /// Every rank sees the parameters of every owner.
-  virtual void hand_out() = 0;
+  /// Every rank sees the parameters of every owner, in the buckets from `first_bucket` on.
+  virtual void hand_out(size_t first_bucket) = 0;
 
   Communicator& comm_;
   FlatParams params_;
@@ -60,12 +63,14 @@ class StepEngine : public Engine {
   void run_backward(const Loss& loss);
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);
+  void mark_trained();
 
   TaskModel& model_;
   double clip_;
   LossScale loss_scale_;
   std::vector<std::pair<size_t, size_t>> buckets_of_;
-  std::vector<int64_t> tensors_of_;  ///< tensors that have elements in each bucket
+  std::vector<int64_t> tensors_of_;  ///< trained tensors that have elements in each bucket
+  size_t first_trained_ = 0, first_bucket_ = 0;  ///< tensor, and the first bucket that has some of it
   std::vector<int64_t> waiting_;     ///< of these, still without their final gradient
   size_t next_bucket_ = 0;           ///< buckets below this one have not been started
   std::vector<Work> works_;

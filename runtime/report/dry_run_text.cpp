@@ -37,6 +37,7 @@ std::string dry_run_text(const Json& f) {
   for (const auto& g : f["groups"]) line(g["name"].get<std::string>(), fmt::format("{} tensors, {} elements", g["tensors"].get<int64_t>(), g["elements"].get<int64_t>()));
   line("steps", fmt::format("{} ({} an epoch), {} leaves a step on {} ranks", f["steps"]["total"].get<int64_t>(), f["steps"]["per_epoch"].get<int64_t>(),
                             f["steps"]["leaves"].get<int64_t>(), f["steps"]["ranks"].get<int64_t>()));
+  if (f.contains("unfreezing")) line("trained", f["unfreezing"]["text"].get<std::string>());
   std::string curve;
   for (const auto& point : f["learning_rate"]) curve += fmt::format("{}{}: {:.3g}", curve.empty() ? "" : ", ", point[0].get<int64_t>(), point[1].get<double>());
   line("rate", curve);

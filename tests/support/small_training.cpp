@@ -18,6 +18,7 @@ void take_steps(const Case& c, Engine& engine, TaskModel& model, const Communica
     const int64_t filled = step == 3 ? 3 : kSlots;  // a short step: some ranks have no leaf
     const auto [first, last] = leaves_of(comm.rank(), comm.size(), kSlots);
     const int64_t present = std::clamp<int64_t>(filled - first, 0, last - first);
+    if (c.unfreeze_every > 0) engine.train_down_to(step / c.unfreeze_every);
     engine.begin_step({kSlots, first, present, 70.0});
     for (int64_t i = 0; i < present; ++i) engine.backward(model.loss(leaf(step, first + i), {true, 3, step}), i + 1 == present);
     const auto result = engine.step(1e-2, false);

@@ -28,6 +28,7 @@ struct Case {
   OptimizerSection optimizer = {};
   double l2_start = 0;
   bool offload = false;
+  int64_t unfreeze_every = 0;  ///< steps; 0: all is trained from the start
   /// Called on every rank after each step.
   std::function<void(Engine&, TaskModel&)> after_step = {};
 };

@@ -75,6 +75,7 @@ std::vector<KeyCase> training_keys() {
       {"schedule.epochs", "3", "0.5", [](C c) { return c.schedule.epochs == 0.5; }, kComputes},
       {"schedule.steps", "null", "9", [](C c) { return c.schedule.steps == 9; }, kComputes},
       {"finetune.freeze", "none", "backbone", [](C c) { return c.finetune.freeze_backbone; }, kComputes},
+      {"finetune.unfreeze_every", "null", "epoch", [](C c) { return c.finetune.unfreeze_every && c.finetune.unfreeze_every->steps == 0; }, kComputes},
       {"finetune.l2_start", "0", "0.5", [](C c) { return c.finetune.l2_start == 0.5; }, kComputes},
   };
 }
@@ -191,6 +192,14 @@ TEST_F(ConfigKeys, FreezeHasFourForms) {
   EXPECT_EQ(part.freeze_layers, 3);
   EXPECT_EQ(freeze("{layers: 2}").freeze_embeddings, false);
   EXPECT_EQ(freeze("[\"*.bias\", head.*]").patterns, (std::vector<std::string>{"*.bias", "head.*"}));
+}
+
+TEST_F(ConfigKeys, UnfreezeHasThreeForms) {
+  const auto every = [&](const std::string& value) { return load(kLeastConfig + "finetune: {unfreeze_every: " + value + "}").finetune.unfreeze_every; };
+  EXPECT_FALSE(every("null").has_value());
+  ASSERT_TRUE(every("epoch").has_value());
+  EXPECT_EQ(every("epoch")->steps, 0);
+  EXPECT_EQ(every("20")->steps, 20);
 }
 
 TEST_F(ConfigKeys, OverridesGoBeforeTheFileAndTheLastOneCounts) {

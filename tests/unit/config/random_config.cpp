@@ -117,6 +117,7 @@ class Maker {
     v.erase("data.validation");
     if (v.count("optimizer.ema")) v["optimizer.ema"] = "0." + std::to_string(1 + below(998));
     else v.erase("evaluate.weights");
+    if (v.count("finetune.freeze") && v["finetune.freeze"] == "backbone") v.erase("finetune.unfreeze_every");
     if (v.count("optimizer.lr") || (v.count("finetune.freeze") && v["finetune.freeze"] == "backbone")) v.erase("finetune.l2_start");
     if (v.count("evaluate.early_stop.patience") || flip()) v["data.validation"] = text(one_of(files_));
   }
