@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "runtime/checkpoint/reader.h"
-#include "runtime/checkpoint/snapshot.h"
 #include "runtime/errors.h"
 
 namespace fmtrain {
@@ -83,14 +82,18 @@ CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& 
 }
 
 bool CheckpointStore::save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why) {
-  TORCH_CHECK(!saving(), "a save of step ", step, " while another one is in flight");
-  save_ = std::make_unique<CheckpointSave>(place_, SaveRequest{step, state, small, fixed, best_step});
+  begin({step, state, small, fixed, best_step}, false);
   return *advance_save(true, why);
 }
 
 void CheckpointStore::begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step) {
-  TORCH_CHECK(!saving(), "a save of step ", step, " while another one is in flight");
-  save_ = std::make_unique<CheckpointSave>(place_, SaveRequest{step, snapshot(state, buffer_), small, fixed, best_step});
+  begin({step, state, small, fixed, best_step}, true);
+}
+
+void CheckpointStore::begin(SaveRequest request, bool whole) {
+  TORCH_CHECK(!saving(), "a save of step ", request.step, " while another one is in flight");
+  save_ = std::make_unique<CheckpointSave>(place_, std::move(request), whole, memory_);
+  save_->copy_state();
 }
 
 std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {

@@ -26,8 +26,8 @@ class CheckpointStore {
   /// rank, with *why) when storage failed; the older checkpoints are then untouched. `fixed` must be equal on load. A valid step-N
   /// of the same run is kept as it is. Memory: two blocks of 16 MiB. No other save may be in flight.
   bool save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why);
-  /// Collective. The same behind the caller's back: `state` is copied into a buffer that is kept (memory: this rank's pieces), and
-  /// threads do what waits for storage. advance_save() tells how it ended. No other save may be in flight.
+  /// Collective. The same behind the caller's back: `state` is copied into memory that is kept (as much as this rank's file), and
+  /// threads do what waits for storage, from the first block that was copied. advance_save() tells how it ended. No other save may be in flight.
   void begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step);
   /// Collective, while a save is in flight; to be called between steps, or with `wait` to see its end. Whether the save succeeded,
   /// once, when that is known.
@@ -49,6 +49,7 @@ class CheckpointStore {
   std::vector<int64_t> steps() const { return checkpoint_steps(place_.files, place_.dir); }
 
  private:
+  void begin(SaveRequest request, bool whole);
   std::string path(int64_t step) const { return place_.dir + "/step-" + std::to_string(step); }
   std::vector<int64_t> agreed_steps();
   std::vector<int64_t> steps_of_owners();
@@ -57,7 +58,7 @@ class CheckpointStore {
 
   SavePlace place_;
   std::vector<int64_t> fenced_;  ///< rank 0: steps that were ignored, to be set aside once another one is loaded
-  at::Tensor buffer_;
+  at::Tensor memory_;                   ///< of ShardImage, kept from save to save
   std::unique_ptr<CheckpointSave> save_;
   double save_seconds_ = 0;
 };

@@ -90,13 +90,13 @@ std::string try_room(const SavePlace& place, const StateDict& state) {
   return place.dir + ": no room for checkpoints of " + std::to_string(bytes) + " bytes a rank: " + std::strerror(worst);
 }
 
-CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request)
+CheckpointSave::CheckpointSave(const SavePlace& place, SaveRequest request, bool whole, at::Tensor& memory)
     : place_(place), request_(std::move(request)), nonce_(largest(place.comm, main() ? int64_t{std::random_device{}()} : 0)) {
   if (largest(place.comm, main() && keeps_valid() ? 1 : 0) == 1) outcome_ = Outcome::kSaved;
   else if (const auto problem = missing_space(place, shard_bytes(request_.state)); !problem.empty()) {
     outcome_ = Outcome::kFailed;
     why_ = place.dir + ": no checkpoint of step " + std::to_string(request_.step) + ": " + problem;
-  } else if (agreed(main() ? guarded([&] { return make_temporary(); }) : 0, "write")) start(&CheckpointSave::write);
+  } else if (agreed(guarded([&] { return prepare(whole, memory); }), "write")) start(&CheckpointSave::write);
 }
 
 /// The parts in their order, and what each is called when it fails.
@@ -165,13 +165,18 @@ std::string CheckpointSave::temporary() const {
   return place_.dir + "/.tmp-" + std::to_string(request_.step) + "-" + nonce;
 }
 
+int CheckpointSave::prepare(bool whole, at::Tensor& memory) {
+  image_ = std::make_unique<ShardImage>(std::exchange(request_.state, {}), whole, memory);
+  return main() ? make_temporary() : 0;
+}
+
 int CheckpointSave::make_temporary() {
   if (place_.lock && !place_.lock->still_mine()) return kNotOurs;
   return place_.files.make_dir(temporary());
 }
 
 int CheckpointSave::write() {
-  return write_shard(place_.files, temporary() + "/" + shard_name(place_.comm.rank(), place_.comm.size()), request_.state, facts_);
+  return write_shard(place_.files, temporary() + "/" + shard_name(place_.comm.rank(), place_.comm.size()), *image_, facts_);
 }
 
 /// Collective. With the list of files from every rank's facts.

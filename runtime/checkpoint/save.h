@@ -2,10 +2,12 @@
 // call to a communicator; what the ranks have to agree on happens in advance(), between two steps of training.
 #pragma once
 #include <future>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "runtime/checkpoint/shard_image.h"
 #include "runtime/checkpoint/state_dict.h"
 #include "runtime/file_ops.h"
 #include "runtime/run_lock.h"
@@ -24,7 +26,7 @@ struct SavePlace {
 
 struct SaveRequest {
   int64_t step = 0;
-  StateDict state;         ///< of this rank; its memory must not change until the save has ended
+  StateDict state;         ///< of this rank; its memory must not change until copy_state() has returned
   Json small, fixed;       ///< rank 0's count
   int64_t best_step = -1;  ///< kept too
 };
@@ -45,9 +47,12 @@ class CheckpointSave {
   enum class Outcome { kInFlight, kSaved, kFailed };
 
   /// Collective. Nothing is touched unless 1.1 times the bytes are free; an intact step-N of the same run ends the save at once.
-  CheckpointSave(const SavePlace& place, SaveRequest request);
+  /// `whole`, `memory`: of ShardImage.
+  CheckpointSave(const SavePlace& place, SaveRequest request, bool whole, at::Tensor& memory);
   /// Waits for this rank's thread.
-  ~CheckpointSave() = default;
+  ~CheckpointSave() { if (image_) image_->give_up(); }
+  /// Before advance(): copies the state, while the thread already writes what was copied.
+  void copy_state() { if (image_) image_->fill(); }
   /// Collective. Parts follow each other once all ranks have ended the last one: write the shard, write the manifest and rename,
   /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's. Throws Error with kLocked, on all
   /// ranks, when the lock is another run's.
@@ -68,6 +73,7 @@ class CheckpointSave {
   void start(Part part);
   void part_ended(int error);
   void gather_manifest();
+  int prepare(bool whole, at::Tensor& memory);
   int make_temporary();
   int write();
   int commit();
@@ -77,6 +83,7 @@ class CheckpointSave {
   const SavePlace& place_;
   SaveRequest request_;
   int64_t nonce_;  ///< rank 0's, in the name of the temporary directory: no two saves ever share one
+  std::unique_ptr<ShardImage> image_;  ///< none if nothing is to be written
   Outcome outcome_ = Outcome::kInFlight;
   std::string why_;
   std::vector<int64_t> facts_;  ///< of this rank's file (shard.h)

@@ -1,8 +1,8 @@
 // Saves behind the caller's next steps: they hold the state of their own step, surface their failures, and do not pile up.
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
-#include "runtime/checkpoint/snapshot.h"
 #include "tests/unit/checkpoint/checkpoint_folder.h"
 #include "tests/unit/checkpoint/forwarding_files.h"
 
@@ -37,19 +37,21 @@ class FullDisk final : public ForwardingFiles {
 class AsyncSave : public Checkpoints {
  protected:
   /// Begins a save of `step` on 2 ranks, changes the live state while nothing is written yet, and lets the save end. With
-  /// `by_reference` the live state itself is saved.
+  /// `by_reference` the live state is copied only then.
   void save_and_change(int64_t step, bool by_reference) const {
     Gate files;
     run_ranks(2, [&](Communicator& comm) {
       CheckpointStore store(dir(), files, comm, 3);
       const SavePlace place{dir(), files, comm, 3};
       Flat flat(static_cast<double>(step));
+      at::Tensor memory;
       std::unique_ptr<CheckpointSave> raw;
-      if (by_reference) raw = std::make_unique<CheckpointSave>(place, SaveRequest{step, flat.share(comm), kSmall, kFixed, -1});
+      if (by_reference) raw = std::make_unique<CheckpointSave>(place, SaveRequest{step, flat.share(comm), kSmall, kFixed, -1}, true, memory);
       else store.begin_save(step, flat.share(comm), kSmall, kFixed, -1);
       flat.values.add_(1);
       comm.barrier();
       files.open_gate();
+      if (by_reference) raw->copy_state();
       if (by_reference) EXPECT_EQ(raw->advance(true), CheckpointSave::Outcome::kSaved);
       else EXPECT_EQ(store.advance_save(true, nullptr), true);
       EXPECT_FALSE(store.saving());
@@ -114,18 +116,70 @@ TEST_F(AsyncSave, FailureOfOneRankIsEveryRanksAndLeavesTheOlderCheckpoint) {
   EXPECT_EQ(count(".tmp-"), 0u);
 }
 
-/// The copy is allocated once and holds the state, no more.
-TEST(Snapshot, ReusesItsBuffer) {
-  at::Tensor buffer;
-  Flat flat(1);
-  const auto first = snapshot(flat.whole(), buffer);
-  const void* memory = buffer.data_ptr();
-  EXPECT_EQ(buffer.numel(), 2 * kAll);
-  flat.values.add_(1);
-  EXPECT_TRUE(at::equal(first.pieces[0].data, Flat(1).values.slice(0, 0, 35)));
-  snapshot(flat.whole(), buffer);
-  EXPECT_EQ(buffer.data_ptr(), memory);
-  EXPECT_TRUE(at::equal(first.pieces[0].data, flat.values.slice(0, 0, 35)));
+/// One rank's save after which the next one does not begin: the thread that writes is told, and waited for.
+TEST_F(AsyncSave, OneThatIsNeverFilledEnds) {
+  run_ranks(1, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 3);
+    at::Tensor memory;
+    const SavePlace place{dir(), posix_files(), comm, 3};
+    CheckpointSave(place, SaveRequest{4, Flat(4).share(comm), kSmall, kFixed, -1}, true, memory);
+  });
+  EXPECT_EQ(load(1), -1);
+}
+
+/// Pieces of odd sizes over several blocks, each a counter of its own.
+StateDict large_state() {
+  StateDict state;
+  for (const int64_t numel : {5, 7'000'001, 0, 3, 4'194'304, 1'000'003})
+    state.pieces.push_back({"param/" + std::to_string(numel), {numel}, 0, at::arange(numel, at::kInt).add_(numel).to(at::kFloat)});
+  return state;
+}
+
+std::string bytes_of(const StateDict& state, bool whole, at::Tensor& memory) {
+  ShardImage image(state, whole, memory);
+  std::string all;
+  std::thread writer([&] {
+    for (auto block = image.next(); !block.empty(); block = image.next()) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(block.data()) % 4096, 0u);
+      all += block;
+      image.release();
+    }
+  });
+  image.fill();
+  writer.join();
+  EXPECT_EQ(static_cast<int64_t>(all.size()), image.bytes());
+  return all;
+}
+
+/// The memory is taken once, for the file and no more, or for two blocks; the bytes are the same either way.
+TEST(ShardImage, TwoBlocksOrTheWholeFileAndTheSameBytes) {
+  const auto state = large_state();
+  at::Tensor whole, two;
+  const auto bytes = bytes_of(state, true, whole);
+  EXPECT_EQ(bytes_of(state, false, two), bytes);
+  EXPECT_EQ(static_cast<int64_t>(bytes.size()), shard_bytes(state));
+  EXPECT_LT(whole.numel(), shard_bytes(state) + 4096);
+  EXPECT_EQ(two.numel(), 2 * kCheckpointBlock);
+  const void* memory = whole.data_ptr();
+  for (const auto& piece : state.pieces) piece.data.add_(1);
+  const auto later = bytes_of(state, true, whole);
+  EXPECT_EQ(whole.data_ptr(), memory);
+  EXPECT_NE(later, bytes);
+  const auto* last = reinterpret_cast<const float*>(later.data() + later.size()) - 1;
+  EXPECT_EQ(*last, state.pieces.back().data[-1].item<float>());
+}
+
+TEST(ShardImage, OneSideThatGivesUpFreesTheOther) {
+  at::Tensor memory;
+  ShardImage image(large_state(), false, memory);
+  std::thread reader([&] {
+    EXPECT_FALSE(image.next().empty());
+    image.give_up();
+  });
+  image.fill();  // more blocks than there is room for
+  reader.join();
+  EXPECT_TRUE(image.next().empty());
+  EXPECT_TRUE(image.failed());
 }
 
 }  // namespace
