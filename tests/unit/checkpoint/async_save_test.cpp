@@ -151,6 +151,21 @@ std::string bytes_of(const StateDict& state, bool whole, at::Tensor& memory) {
   return all;
 }
 
+/// What cannot begin does not wait for a thread that would take its blocks.
+TEST_F(AsyncSave, ADirectoryThatCannotBeMadeFailsALargeSave) {
+  class NoDirectories final : public ForwardingFiles {
+   public:
+    int make_dir(const std::string& path) override { return path.find(".tmp-") == std::string::npos ? ForwardingFiles::make_dir(path) : EACCES; }
+  };
+  NoDirectories files;
+  run_ranks(1, [&](Communicator& comm) {
+    CheckpointStore store(dir(), files, comm, 3);
+    std::string why;
+    EXPECT_FALSE(store.save(1, large_state(), kSmall, kFixed, -1, &why));
+    EXPECT_THAT(why, HasSubstr("Permission denied"));
+  });
+}
+
 /// The memory is taken once, for the file and no more, or for two blocks; the bytes are the same either way.
 TEST(ShardImage, TwoBlocksOrTheWholeFileAndTheSameBytes) {
   const auto state = large_state();
