@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace fmtrain {
 
@@ -51,6 +52,9 @@ class Communicator {
   virtual Work all_gather(at::Tensor full, at::Tensor shard) = 0;
   virtual Work broadcast(at::Tensor buffer, int root) = 0;
   virtual void barrier() = 0;
+  /// Whom ranks of this machine wait for on others: "rank 0 on a waits for rank 2 on b; ..."; empty: nobody, or not known. Not
+  /// collective, and for any thread.
+  virtual std::string awaited() const { return {}; }
 };
 
 /// A world of one; every collective is the identity (copies where shard and full differ). allocate() gives memory of `device`.

@@ -10,26 +10,24 @@ namespace {
 /// MPI counts are ints.
 constexpr int64_t kLongest = 1 << 30;
 
-template <class Call>
-void in_parts(int64_t bytes, const Call& call) {
-  for (int64_t at = 0; at < bytes; at += kLongest) call(at, static_cast<int>(std::min(kLongest, bytes - at)));
-}
-
 }  // namespace
 
-Messages::Messages(const Node& node) : node_(node) { MPI_Comm_dup(MPI_COMM_WORLD, &comm_); }
+Messages::Messages(Node& node) : node_(node) { MPI_Comm_dup(MPI_COMM_WORLD, &comm_); }
 
 void* Messages::send_buffer(int64_t bytes) {
   buffers_.emplace_back(new char[static_cast<size_t>(bytes)]);
   return buffers_.back().get();
 }
 
-void Messages::send(const void* data, int64_t bytes, int to) {
-  in_parts(bytes, [&](int64_t at, int count) {
-    MPI_Isend(static_cast<const char*>(data) + at, count, MPI_BYTE, to, 0, comm_, &sends_.emplace_back());
-  });
-  partners_.push_back(to);
+template <class Begin, class Byte>
+void Messages::begin(std::vector<Part>& parts, const Begin& operation, Byte* data, int64_t bytes, int partner) {
+  for (int64_t at = 0; at < bytes; at += kLongest) {
+    auto& part = parts.emplace_back(MPI_REQUEST_NULL, partner);
+    operation(data + at, static_cast<int>(std::min(kLongest, bytes - at)), MPI_BYTE, partner, 0, comm_, &part.request);
+  }
 }
+
+void Messages::send(const void* data, int64_t bytes, int to) { begin(sends_, MPI_Isend, static_cast<const char*>(data), bytes, to); }
 
 void* Messages::receive(int64_t bytes, int from) {
   void* data = send_buffer(bytes);
@@ -37,26 +35,30 @@ void* Messages::receive(int64_t bytes, int from) {
   return data;
 }
 
-void Messages::receive_into(void* data, int64_t bytes, int from) {
-  in_parts(bytes, [&](int64_t at, int count) {
-    MPI_Irecv(static_cast<char*>(data) + at, count, MPI_BYTE, from, 0, comm_, &receives_.emplace_back());
-  });
-  partners_.push_back(from);
-}
+void Messages::receive_into(void* data, int64_t bytes, int from) { begin(receives_, MPI_Irecv, static_cast<char*>(data), bytes, from); }
 
-void Messages::wait(std::vector<MPI_Request>& requests, const char* what) {
-  if (requests.empty()) return;
+void Messages::wait(std::vector<Part>& parts, const char* what) {
+  const auto done = [](Part& part) {
+    int flag = 0;
+    MPI_Test(&part.request, &flag, MPI_STATUS_IGNORE);
+    return flag != 0;
+  };
+  size_t next = 0;
   const auto ready = [&] {
-    int done = 0;
-    MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
-    return done != 0;
+    while (next < parts.size() && done(parts[next])) ++next;
+    node_.awaits(next < parts.size() ? parts[next].partner : -1);
+    return next == parts.size();
   };
   const auto describe = [&] {
-    const std::set<int> ranks(partners_.begin(), partners_.end());
-    return c10::str(what, " other nodes, with ranks ", std::vector<int>(ranks.begin(), ranks.end()));
+    std::set<int> missing;
+    for (auto& part : parts)
+      if (!done(part)) missing.insert(part.partner);
+    std::string names;
+    for (const int rank : missing) names += (names.empty() ? "" : ", ") + node_.name(rank);
+    return c10::str(what, " ", names);
   };
   node_.peers().await(ready, describe, true);
-  requests.clear();
+  parts.clear();
 }
 
 void Messages::wait_received() { wait(receives_, "a message from"); }
@@ -64,13 +66,17 @@ void Messages::wait_received() { wait(receives_, "a message from"); }
 void Messages::wait_sent() {
   wait(sends_, "a message to");
   buffers_.clear();
-  partners_.clear();
 }
 
-void Messages::barrier() {
-  std::vector<MPI_Request> request(1);
-  MPI_Ibarrier(comm_, request.data());
-  wait(request, "a barrier of");
+void Messages::meet(const std::vector<int>& leaders) {
+  const auto others = [&](const auto& exchange) {
+    for (const int leader : leaders)
+      if (leader != node_.world_rank()) exchange(leader);
+  };
+  others([this](int leader) { receive(1, leader); });
+  others([this](int leader) { send(send_buffer(1), 1, leader); });
+  wait_received();
+  wait_sent();
 }
 
 void Messages::close() { MPI_Comm_free(&comm_); }

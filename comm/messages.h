@@ -1,4 +1,5 @@
-// Messages between ranks of different nodes: sent at once, waited for together, never longer than a node's wait limit.
+// Messages between ranks of different nodes: sent at once, waited for together, never longer than a node's wait limit. Whom a rank
+// waits for stands on its node's board.
 #pragma once
 #include <mpi.h>
 
@@ -14,7 +15,7 @@ namespace fmtrain {
 class Messages {
  public:
   /// Collective over the world. The node outlives this.
-  explicit Messages(const Node& node);
+  explicit Messages(Node& node);
   /// Memory for a message, kept until wait_sent().
   void* send_buffer(int64_t bytes);
   /// The bytes stay untouched until wait_sent().
@@ -25,18 +26,21 @@ class Messages {
   void wait_received();
   /// Everything is sent, and the buffers of this class may be used anew.
   void wait_sent();
-  /// Every rank of the world has come here.
-  void barrier();
+  /// Returns when all ranks of `leaders`, this one among them, have come here.
+  void meet(const std::vector<int>& leaders);
   /// Collective.
   void close();
 
  private:
-  void wait(std::vector<MPI_Request>& requests, const char* what);
+  struct Part { MPI_Request request; int partner; };
+  /// Begins an operation: MPI_Isend or MPI_Irecv.
+  template <class Begin, class Byte>
+  void begin(std::vector<Part>& parts, const Begin& operation, Byte* data, int64_t bytes, int partner);
+  void wait(std::vector<Part>& parts, const char* what);
 
-  const Node& node_;
+  Node& node_;
   MPI_Comm comm_;
-  std::vector<MPI_Request> sends_, receives_;
-  std::vector<int> partners_;                       ///< whom this rank waits for
+  std::vector<Part> sends_, receives_;
   std::vector<std::unique_ptr<char[]>> buffers_;
 };
 

@@ -40,11 +40,22 @@ struct Block {
 
 struct Range { int64_t first, count; };  ///< elements from a block's base
 
+/// Of every rank.
+std::vector<std::string> hosts_of(const MpiSession& session) {
+  constexpr size_t kName = MPI_MAX_PROCESSOR_NAME;
+  std::string mine = session.host(), all(kName * static_cast<size_t>(session.size()), '\0');
+  mine.resize(kName);
+  MPI_Allgather(mine.data(), kName, MPI_CHAR, all.data(), kName, MPI_CHAR, MPI_COMM_WORLD);
+  std::vector<std::string> hosts;
+  for (size_t at = 0; at < all.size(); at += kName) hosts.emplace_back(all.c_str() + at);
+  return hosts;
+}
+
 class MpiCommunicator final : public Communicator {
  public:
   MpiCommunicator(const MpiSession& session, const MpiOptions& options, std::vector<int> node_of_rank)
       : rank_(session.rank()), size_(session.size()), exceptions_(std::uncaught_exceptions()), map_(node_of_rank),
-        mine_(map_.node_of(rank_)), node_(node_comm(), map_.ranks(mine_), session.host(), options.wait_limit), messages_(node_),
+        mine_(map_.node_of(rank_)), node_(node_comm(), map_.ranks(mine_), hosts_of(session), options.wait_limit), messages_(node_),
         scratch_(node_.allocate(kScratch)) {}
 
   ~MpiCommunicator() override {
@@ -64,6 +75,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   int sharers() const override { return node_.size(); }
+  std::string awaited() const override { return node_.awaited(); }
 
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);
@@ -140,7 +152,7 @@ class MpiCommunicator final : public Communicator {
   void execute(uint64_t seq, const Request& request) {
     const auto calls = node_.gather(seq);
     if (request.call.kind >= Call::kAllocate) {
-      if (map_.nodes() > 1) messages_.barrier();
+      if (node_.rank() == 0 && map_.nodes() > 1) messages_.meet(map_.leaders());
       return node_.sync(seq);
     }
     const bool direct = std::all_of(calls.begin(), calls.end(), [](const Call& c) { return c.window >= 0; });

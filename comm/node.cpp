@@ -27,6 +27,7 @@ size_t room() {
 struct alignas(kAlign) Node::Seat {
   std::atomic<uint64_t> issued;                 ///< last published call
   alignas(kAlign) std::atomic<uint64_t> phase;  ///< barriers reached
+  std::atomic<int> awaits;                      ///< 1 + the rank of another node that it waits for, 0: none
   alignas(kAlign) Call calls[kRing];
   static_assert(std::atomic<uint64_t>::is_always_lock_free, "the board is shared between processes");
 };
@@ -43,18 +44,18 @@ std::string Call::text() const {
   return kind == kAllReduce || kind == kReduceScatter ? c10::str(what, ", op ", detail) : what;
 }
 
-Node::Node(MPI_Comm comm, std::vector<int> ranks, const std::string& host, std::chrono::duration<double> limit)
-    : comm_(comm), ranks_(std::move(ranks)) {
+Node::Node(MPI_Comm comm, std::vector<int> ranks, std::vector<std::string> hosts, std::chrono::duration<double> limit)
+    : comm_(comm), ranks_(std::move(ranks)), hosts_(std::move(hosts)) {
   MPI_Comm_rank(comm_, &me_);
   std::vector<Peers::Peer> everyone(ranks_.size());
   const auto self = Peers::self(ranks_[static_cast<size_t>(me_)]);
   MPI_Allgather(&self, sizeof self, MPI_BYTE, everyone.data(), sizeof self, MPI_BYTE, comm_);
-  peers_ = std::make_unique<Peers>(std::move(everyone), host, limit);
-  new (allocate(sizeof(Seat)).base[static_cast<size_t>(me_)]) Seat{};
+  peers_ = std::make_unique<Peers>(std::move(everyone), hosts_[static_cast<size_t>(self.rank)], limit);
+  const auto& board = allocate(sizeof(Seat));
+  new (board.base[static_cast<size_t>(me_)]) Seat{};
+  for (char* base : board.base) seats_.push_back(std::launder(reinterpret_cast<Seat*>(base)));
   MPI_Barrier(comm_);
 }
-
-Node::Seat& Node::seat(int local) const { return *std::launder(reinterpret_cast<Seat*>(windows_[0].base[static_cast<size_t>(local)])); }
 
 const SharedWindow& Node::allocate(size_t bytes, bool shared) {
   SharedWindow window;
@@ -104,8 +105,11 @@ const Call& Node::own(uint64_t seq) const { return seat(me_).calls[seq % kRing];
 
 std::string Node::missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const {
   std::string names;
-  for (int r = 0; r < size(); ++r)
-    if (!arrived(seat(r))) names += (names.empty() ? "" : ", ") + peers_->name(ranks_[static_cast<size_t>(r)]);
+  for (int r = 0; r < size(); ++r) {
+    if (arrived(seat(r))) continue;
+    const auto elsewhere = awaited_by(r);
+    names += (names.empty() ? "" : ", ") + peers_->name(ranks_[static_cast<size_t>(r)]) + (elsewhere.empty() ? "" : " that waits for " + elsewhere);
+  }
   return c10::str("collective ", seq, ", ", own(seq).text(), "; missing: ", names);
 }
 
@@ -125,6 +129,23 @@ void Node::sync(uint64_t seq) {
   seat(me_).phase.store(++phase_, std::memory_order_release);
   const auto arrived = [this](const Seat& s) { return s.phase.load(std::memory_order_acquire) >= phase_; };
   for (int r = 0; r < size(); ++r) peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
+}
+
+void Node::awaits(int rank) { seat(me_).awaits.store(rank + 1, std::memory_order_relaxed); }
+
+std::string Node::name(int rank) const { return c10::str("rank ", rank, " on ", hosts_[static_cast<size_t>(rank)]); }
+
+std::string Node::awaited_by(int local) const {
+  const int awaits = seat(local).awaits.load(std::memory_order_relaxed);
+  return awaits > 0 ? name(awaits - 1) : "";
+}
+
+std::string Node::awaited() const {
+  std::string text;
+  for (int r = 0; r < size(); ++r)
+    if (const auto other = awaited_by(r); !other.empty())
+      text += c10::str(text.empty() ? "" : "; ", name(ranks_[static_cast<size_t>(r)]), " waits for ", other);
+  return text;
 }
 
 void Node::close() {

@@ -38,10 +38,11 @@ constexpr uint64_t kRing = 64;
 
 class Node {
  public:
-  /// Collective over `comm`, which lies inside one host and belongs to the node from now on; `ranks`: global, of each member.
-  /// `limit`: longest wait for a rank.
-  Node(MPI_Comm comm, std::vector<int> ranks, const std::string& host, std::chrono::duration<double> limit);
+  /// Collective over `comm`, which lies inside one host and belongs to the node from now on; `ranks`: global, of each member;
+  /// `hosts`: of every rank of the world. `limit`: longest wait for a rank.
+  Node(MPI_Comm comm, std::vector<int> ranks, std::vector<std::string> hosts, std::chrono::duration<double> limit);
   int rank() const { return me_; }
+  int world_rank() const { return ranks_[static_cast<size_t>(me_)]; }
   int size() const { return static_cast<int>(ranks_.size()); }
   const Peers& peers() const { return *peers_; }
 
@@ -59,20 +60,30 @@ class Node {
   std::vector<Call> gather(uint64_t seq) const;
   /// Barrier of the node, inside call number `seq`.
   void sync(uint64_t seq);
+  /// Says that this rank waits for one of another node, or no longer (-1).
+  void awaits(int rank);
+  /// Whom this node's ranks wait for on other nodes: "rank 0 on a waits for rank 2 on b; ...", empty: nobody. For any thread.
+  std::string awaited() const;
+  /// "rank 2 on b", of any rank.
+  std::string name(int rank) const;
   /// Frees the windows; collective. Without it they live until the process ends.
   void close();
 
  private:
   struct Seat;
-  Seat& seat(int local) const;
+  Seat& seat(int local) const { return *seats_[static_cast<size_t>(local)]; }
+  /// "rank 2 on b" of whom a local rank waits for, or "".
+  std::string awaited_by(int local) const;
   std::string missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const;
 
   MPI_Comm comm_;
   std::vector<int> ranks_;
+  std::vector<std::string> hosts_;
   int me_ = 0;
   uint64_t phase_ = 0;
   std::unique_ptr<Peers> peers_;
   std::vector<SharedWindow> windows_;  ///< the first one is the board
+  std::vector<Seat*> seats_;           ///< on it
 };
 
 }  // namespace fmtrain

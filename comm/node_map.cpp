@@ -21,6 +21,12 @@ int NodeMap::leader(int node, int owner) const {
   return ranks(node)[static_cast<size_t>(owner) % ranks(node).size()];
 }
 
+std::vector<int> NodeMap::leaders() const {
+  std::vector<int> first;
+  for (const auto& ranks : ranks_) first.push_back(ranks.front());
+  return first;
+}
+
 int NodeMap::local(int rank) const {
   const auto& all = ranks(node_of(rank));
   return static_cast<int>(std::lower_bound(all.begin(), all.end(), rank) - all.begin());

@@ -19,6 +19,8 @@ class NodeMap {
   /// The rank that handles, on `node`, what belongs to `owner`: the owner itself on its own node, elsewhere the owners dealt round the
   /// ranks of the node, so that all of them send and receive.
   int leader(int node, int owner) const;
+  /// The first rank of every node.
+  std::vector<int> leaders() const;
   /// Index of a rank among the ranks of its node.
   int local(int rank) const;
   /// What each node may add up by itself without leaving the fixed order of additions.

@@ -57,8 +57,8 @@ struct Ending {
   void record(ExitCode code, const std::string& reason, const std::vector<RankState>& ranks = {}) const {
     if (run_dir.empty() || code == ExitCode::kLocked) return;  // what lies there is another run's
     const ExitRecord exit{static_cast<int>(code), reason, rank, host, status.phase(), status.step()};
-    write_exit(run_dir, exit);
-    if (code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
+    const bool first = write_exit(run_dir, exit);  // of ranks that notice at one moment on several hosts, one writes both records
+    if (first && code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
   }
 };
 
@@ -141,10 +141,12 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
     auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
     check_agreement(*host, computation_hash(config) + config.run.dir);
     Seats seats(*host, local_size);
+    WatchOptions watch = watch_options();
+    watch.awaited = [&between = *host] { return between.awaited(); };
     const auto world = make_device_world(config.engine.device, std::move(host), local_rank, options.host);
     options.device = ending.device = world.device;
     const auto alarm = [&](ExitCode why, const std::string& reason, const auto& ranks) { end_job(session ? &*session : nullptr, ending, why, reason, ranks); };
-    const Watchdog watchdog(seats.data(), local_rank, local_size, ending.rank, ending.host, ending.status, watch_options(), alarm);
+    const Watchdog watchdog(seats.data(), local_rank, local_size, ending.rank, ending.host, ending.status, watch, alarm);
     const ExitCode code = train_in_world(config, *world.comm, options, local_size);
     if (ending.rank == 0) ending.record(code, code == ExitCode::kOk ? "complete" : "asked to stop; the state is saved");
     return static_cast<int>(code);

@@ -81,6 +81,20 @@ std::string Watchdog::dead_rank() {
   return {};
 }
 
+std::string Watchdog::hang(const std::vector<RankState>& states) {
+  const bool expired = deadline_.expired(now(), status_.phase(), status_.progress());
+  if (!expired || expired_ == 0) expired_ = expired ? now() : 0;
+  if (!expired) return {};
+  const std::string waited = "nothing has moved for " + std::to_string(std::lround(deadline_.limit())) + " s in " + status_.phase() + ", step " +
+                             std::to_string(status_.step());
+  const double patience = 3 * options_.period + 1;
+  const auto guilty = culprit(states, patience);
+  const auto elsewhere = options_.awaited();
+  if (guilty && (elsewhere.empty() || guilty->stopped || guilty->silent > patience)) return waited + "; at fault: " + describe(*guilty, host_);
+  if (elsewhere.empty()) return waited + "; no rank of " + host_ + " is behind the others";
+  return now() - expired_ > options_.period + 1 ? waited + "; " + elsewhere : "";
+}
+
 void Watchdog::watch() {
   sigset_t all;
   sigfillset(&all);
@@ -89,13 +103,8 @@ void Watchdog::watch() {
   while (!wake_.wait_for(lock, std::chrono::duration<double>(options_.period), [this] { return stop_; })) {
     show();
     if (const auto dead = dead_rank(); !dead.empty()) return alarm_(ExitCode::kPeerDied, dead, ranks());
-    if (!deadline_.expired(now(), status_.phase(), status_.progress())) continue;
     const auto states = ranks();
-    const auto guilty = culprit(states, 3 * options_.period + 1);
-    const std::string waited = "nothing has moved for " + std::to_string(std::lround(deadline_.limit())) + " s in " + status_.phase() + ", step " +
-                               std::to_string(status_.step());
-    alarm_(ExitCode::kHang, waited + (guilty ? "; at fault: " + describe(*guilty, host_) : "; no rank of " + host_ + " is behind the others"), states);
-    return;
+    if (const auto stuck = hang(states); !stuck.empty()) return alarm_(ExitCode::kHang, stuck, states);
   }
 }
 

@@ -18,6 +18,9 @@ namespace fmtrain {
 struct WatchOptions {
   Limits limits;
   double period = 2;  ///< seconds between two looks
+  /// Whom ranks of this node wait for on other nodes, as Communicator::awaited() says it. A node that knows no more than that
+  /// leaves a node that can name one of its own ranks a period and a second to speak first.
+  std::function<std::string()> awaited = [] { return std::string(); };
 };
 
 /// This process gets SIGKILL when the one that started it ends (a killed launcher leaves no ranks behind).
@@ -40,6 +43,8 @@ class Watchdog {
   void show();
   /// Message about a local rank that ended without leaving, empty if there is none.
   std::string dead_rank();
+  /// Message about what does not move, empty as long as all is well or another node may know more.
+  std::string hang(const std::vector<RankState>& states);
 
   Seat* seats_;
   int me_, size_;
@@ -49,6 +54,7 @@ class Watchdog {
   Alarm alarm_;
   std::vector<int> pidfds_;  ///< -1: not opened yet
   Deadline deadline_;
+  double expired_ = 0;       ///< when it did first, 0: it has not
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stop_ = false;
