@@ -1,4 +1,5 @@
-// The contract over MPI, with the ranks of this machine as one node and as several. Started by mpirun.
+// The contract over MPI, with the ranks of one machine as one node and as several, or with ranks of several machines. Started by
+// mpirun.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -29,14 +30,15 @@ Backend placed(const std::string& name, const std::function<int(int)>& node_of) 
     const auto comm = make_mpi_communicator(*session, options);
     body(*comm);
   };
-  return {.name = name, .run = run, .run_to_ruin = node_of ? nullptr : std::function(run)};
+  const bool one_node = !node_of && session && session->local_size() == session->size();
+  return {.name = name, .run = run, .run_to_ruin = one_node ? std::function(run) : nullptr};
 }
 
 }  // namespace
 
 std::vector<Backend> fmtrain::backends() {
-  std::vector<Backend> all{placed("one_node", {})};
-  if (!session || session->size() < 2) return all;
+  std::vector<Backend> all{placed("as_it_is", {})};
+  if (!session || session->size() < 2 || session->local_size() < session->size()) return all;  // machines cannot be joined to one node
   all.push_back(placed("a_node_a_rank", [](int r) { return r; }));
   if (session->size() < 3) return all;
   all.push_back(placed("pairs", [](int r) { return r / 2; }));

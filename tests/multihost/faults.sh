@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Two hosts of two ranks each. Where the link goes down or a rank stops, all ranks of both hosts end with 8 and name whom they miss;
+# where a host dies, the others end and name it; a link that is only slow is no fault.
+# Usage: faults.sh FMTRAIN SOURCE link|stop|kill_host|power_cut|slow
+set -euo pipefail
+fmtrain=$1 source=$2
+source "$source/tests/multihost/hosts.sh"
+export FMTRAIN_WAIT_LIMIT=8 FMTRAIN_STEP_LIMIT=5 FMTRAIN_WATCH_PERIOD=0.2
+
+ranks() { pgrep -f "^$fmtrain .*run.dir=$work/" || true; }
+rank() {  # NUMBER: its process
+  local pid
+  for pid in $(ranks); do
+    if tr '\0' '\n' < "/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then echo "$pid"; fi
+  done
+}
+steps() { if [[ -f $work/run/log.jsonl ]]; then wc -l < "$work/run/log.jsonl"; else echo 0; fi; }
+wait_for() {  # SECONDS CONDITION WHAT
+  local i
+  for ((i = 0; i < $1 * 20; ++i)); do
+    if eval "$2"; then return; fi
+    sleep 0.05
+  done
+  fail "$3 after $1 s"
+}
+start() {
+  rm -rf "$work/run" "$work/ranks"
+  on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=20)" > "$work/output" 2>&1 &
+  job=$!
+  wait_for 30 '(($(steps) >= 20))' "no 20 steps"
+}
+said() { cat "$work"/ranks/1/rank."$1"/stderr; }
+field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/run/$1" "$2"; }
+ended() {  # SECONDS: no rank lives after them; the launcher may
+  wait_for "$1" '[[ -z $(ranks) ]]' "ranks live"
+}
+expect() { [[ $2 =~ $1 ]] || fail "\"$1\" is not in: $2"; }  # PATTERN TEXT
+recorded() {  # REASON: exit.json and failure.json say the same
+  [[ $(field exit.json code) == 8 ]] || fail "exit.json does not say 8"
+  expect "$1" "$(field exit.json reason)"
+  [[ $(field failure.json reason) == "$(field exit.json reason)" ]] || fail "failure.json has another reason than exit.json"
+}
+
+link() {
+  on hub ip link set v2 down
+  ended 15
+  recorded 'rank [0-3] on h[12] waits for rank [0-3] on h[12]'
+  expect 'rank [01] on h1 waits for rank [23] on h2' "$(said 0) $(said 1)"
+  expect 'rank [23] on h2 waits for rank [01] on h1' "$(said 2) $(said 3)"
+}
+stop() {
+  kill -STOP "$(rank 3)"
+  ended 15
+  recorded 'at fault: rank 3 on h2 .*stopped'
+  [[ $(field exit.json host) == h2 ]] || fail "noticed first on $(field exit.json host), which cannot know it best"
+}
+kill_host() {  # the launcher sees it, ends all, and has its own code for it
+  local code=0
+  kill -KILL "$(rank 2)" "$(rank 3)"
+  ended 10
+  wait "$job" || code=$?
+  ((code)) || fail "exit 0 with a dead host"
+  expect 'process rank [23] .*on node h2 exited on signal 9' "$(cat "$work/output")"
+}
+power_cut() {  # nobody says that the host is gone
+  on hub ip link set v2 down
+  kill -KILL "$(rank 2)" "$(rank 3)"
+  ended 15
+  recorded 'rank [01] on h1 waits for rank [23] on h2'
+}
+slow() {
+  local before fast after
+  before=$(steps)
+  sleep 1
+  fast=$(($(steps) - before))
+  on h2 tc qdisc add dev eth0 root tbf rate 20mbit burst 32kbit latency 400ms || { echo "no token bucket filter in this kernel"; exit 77; }
+  before=$(steps)
+  sleep 6  # longer than an update may take
+  after=$(($(steps) - before))
+  ((after > 4)) || fail "$after updates in 6 s"
+  ((after < 3 * fast)) || fail "$after updates in 6 s, before $fast in 1 s: the link is not slow"
+  [[ ! -e $work/run/exit.json ]] || fail "a slow link was taken for a fault"
+  kill -USR1 "$(rank 2)"
+  wait "$job" || code=$?
+  ((code == 75)) || fail "exit $code, not 75, after the stop"
+  echo "$fast updates in 1 s, then $after in 6 s"
+}
+
+hosts_up 2
+start
+began=$(date +%s%N)
+code=0
+$3
+echo "$3: $((($(date +%s%N) - began) / 1000000)) ms; $(field exit.json reason 2> /dev/null || echo "no exit.json")"
