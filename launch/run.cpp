@@ -7,7 +7,9 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <string_view>
 #include <thread>
 
 #include "comm/errors.h"
@@ -26,6 +28,8 @@
 
 namespace fmtrain {
 namespace {
+
+namespace fs = std::filesystem;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -53,12 +57,23 @@ struct Ending {
   std::string run_dir, host = "localhost", device = "cpu";
   int rank = 0;
   RunStatus status;
+  fs::file_time_type began = fs::file_time_type::clock::now();
 
   void record(ExitCode code, const std::string& reason, const std::vector<RankState>& ranks = {}) const {
     if (run_dir.empty() || code == ExitCode::kLocked) return;  // what lies there is another run's
+    if (std::string_view(status.phase()) == "init") make_place();
     const ExitRecord exit{static_cast<int>(code), reason, rank, host, status.phase(), status.step()};
     const bool first = write_exit(run_dir, exit);  // of ranks that notice at one moment on several hosts, one writes both records
     if (first && code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
+  }
+
+  /// Before the run directory is this run's: it may be missing, or hold the record of an earlier start, which would be read as this one's.
+  void make_place() const {
+    std::error_code error;
+    fs::create_directories(run_dir, error);
+    if (const auto written = fs::last_write_time(run_dir + "/exit.json", error); error || written >= began) return;
+    fs::remove(run_dir + "/exit.json", error);
+    clear_failure(run_dir);
   }
 };
 
