@@ -15,4 +15,8 @@ struct PeerDied : std::runtime_error { using std::runtime_error::runtime_error; 
 /// The world cannot go on: abort the session.
 struct PeerSilent : std::runtime_error { using std::runtime_error::runtime_error; };
 
+/// The ranks of a node make different calls, and would wait for each other for ever. The message names the odd ones out and what they
+/// call; without a majority it names all.
+struct CallsDiffer : PeerSilent { using PeerSilent::PeerSilent; };
+
 }  // namespace fmtrain

@@ -23,8 +23,8 @@ struct MpiOptions {
   std::vector<int> node_of_rank;
 };
 
-/// Collective. Any call or wait() may throw PeerDied or PeerSilent (comm/errors.h), and an invariant when ranks of a node make
-/// different calls; it throws the same again after that. The destructor is collective except after a failure or while an
+/// Collective. Any call or wait() may throw PeerDied or PeerSilent (comm/errors.h), and CallsDiffer when ranks of a node
+/// make different calls; it throws the same again after that. The destructor is collective except after a failure or while an
 /// exception unwinds.
 std::unique_ptr<Communicator> make_mpi_communicator(const MpiSession& session, const MpiOptions& options = {});
 

@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -119,10 +120,21 @@ std::vector<Call> Node::gather(uint64_t seq) const {
   for (int r = 0; r < size(); ++r) {
     peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
     calls.push_back(seat(r).calls[seq % kRing]);
-    TORCH_CHECK(calls.back().same(own(seq)), "collective ", seq, " differs: rank ", ranks_[static_cast<size_t>(r)], " calls ",
-                calls.back().text(), ", rank ", ranks_[static_cast<size_t>(me_)], " calls ", own(seq).text());
   }
+  if (!std::all_of(calls.begin(), calls.end(), [&](const Call& c) { return c.same(calls[0]); })) throw CallsDiffer(difference(seq, calls));
   return calls;
+}
+
+/// The ranks that do not call what most do; all, if there is no such call.
+std::string Node::difference(uint64_t seq, const std::vector<Call>& calls) const {
+  const auto like = [&](const Call& a) { return std::count_if(calls.begin(), calls.end(), [&](const Call& b) { return a.same(b); }); };
+  const auto most = std::max_element(calls.begin(), calls.end(), [&](const Call& a, const Call& b) { return like(a) < like(b); });
+  const bool majority = 2 * like(*most) > static_cast<int64_t>(calls.size());
+  std::string names;
+  for (size_t r = 0; r < calls.size(); ++r)
+    if (!majority || !calls[r].same(*most)) names += (names.empty() ? "" : ", ") + peers_->name(ranks_[r]) + " calls " + calls[r].text();
+  return c10::str("collective ", seq, " differs between the ranks", majority ? "; at fault: " : ": ", names,
+                  majority ? c10::str("; the others call ", most->text()) : "");
 }
 
 void Node::sync(uint64_t seq) {

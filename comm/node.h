@@ -56,7 +56,7 @@ class Node {
   /// Says that this rank's buffers of call number `seq` (1, 2, ...) are ready. Never blocks. At most kRing calls may be open.
   void publish(uint64_t seq, const Call& call);
   const Call& own(uint64_t seq) const;
-  /// The calls number `seq` of every local rank, once all have published theirs. Throws, on all, if they differ.
+  /// The calls number `seq` of every local rank, once all have published theirs. Throws CallsDiffer, on all, if they differ.
   std::vector<Call> gather(uint64_t seq) const;
   /// Barrier of the node, inside call number `seq`.
   void sync(uint64_t seq);
@@ -75,6 +75,7 @@ class Node {
   /// "rank 2 on b" of whom a local rank waits for, or "".
   std::string awaited_by(int local) const;
   std::string missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const;
+  std::string difference(uint64_t seq, const std::vector<Call>& calls) const;
 
   MPI_Comm comm_;
   std::vector<int> ranks_;
