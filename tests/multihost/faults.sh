@@ -25,7 +25,7 @@ wait_for() {  # SECONDS CONDITION WHAT
 }
 start() {
   rm -rf "$work/run" "$work/ranks"
-  on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=20)" > "$work/output" 2>&1 &
+  on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=1000000)" > "$work/output" 2>&1 &
   job=$!
   wait_for 30 '(($(steps) >= 20))' "no 20 steps"
 }
