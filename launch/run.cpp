@@ -45,10 +45,12 @@ int threads_of(const Config& config, int local_ranks) {
   return std::max(1, mine < all ? mine : all / local_ranks);
 }
 
-/// FMTRAIN_WAIT_LIMIT: seconds that a rank waits for another one before it ends the job.
+/// FMTRAIN_WAIT_LIMIT: seconds that a rank waits for another one before it ends the job. The watchdogs speak first, for they know
+/// more of who is at fault; the wait itself ends only where there is none yet.
 MpiOptions mpi_options() {
   MpiOptions options;
-  options.wait_limit = std::chrono::duration<double>(watch_options().limits.phase);
+  const WatchOptions watch = watch_options();
+  options.wait_limit = std::chrono::duration<double>(watch.limits.phase + 2 * watch.period + 2);
   return options;
 }
 
