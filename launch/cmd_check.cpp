@@ -4,6 +4,7 @@
 
 #include "comm/gpu.h"
 #include "launch/commands.h"
+#include "launch/trial_read.h"
 #include "runtime/dry_run.h"
 #include "runtime/errors.h"
 #include "runtime/invariance.h"
@@ -23,6 +24,7 @@ struct Options {
 int check(const Options& o) {
   if (o.config.empty()) throw ConfigError("check: name a config file (see fmtrain check --help)");
   const Config config = load_config(o.config, o.overrides);
+  trial_read(config);
   DryRunOptions run = o.run;
   run.gpu = config.engine.device == Device::kCuda || (config.engine.device == Device::kAuto && !visible_gpus().empty());
   const Json facts = dry_run(config, run);
@@ -32,6 +34,7 @@ int check(const Options& o) {
 
 int invariance(const Options& o) {
   const Config config = load_config(o.config, o.overrides);
+  trial_read(config);
   at::set_num_threads(static_cast<int>(config.engine.threads.value_or(1)));
   const Json facts = check_invariance(config, o.steps, o.most_ranks);
   std::printf("%s\n", o.json ? facts.dump(1).c_str() : invariance_text(facts).c_str());

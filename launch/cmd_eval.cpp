@@ -2,6 +2,7 @@
 
 #include "comm/communicator.h"
 #include "launch/commands.h"
+#include "launch/trial_read.h"
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
 #include "runtime/evaluator.h"
@@ -27,6 +28,7 @@ int evaluate_file(const Options& o) {
   prepare.columns = o.columns;
   prepare.max_length = loaded.fmtrain.value("max_length", int64_t{128});
   prepare.labels = loaded.labels;
+  trial_read(o.data);
   const auto data = open_dataset(prepared_in_cache(o.data, prepare, *tokenizer), tokenizer->vocab_size());
   if (data->info().labels != loaded.labels || data->info().task != prepare.task) throw DataError(o.data + ": was prepared for another task or other labels than the model's");
   const auto comm = make_single_communicator();

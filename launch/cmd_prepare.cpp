@@ -2,6 +2,7 @@
 #include <map>
 
 #include "launch/commands.h"
+#include "launch/trial_read.h"
 #include "runtime/data/dataset.h"
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
@@ -46,6 +47,7 @@ void print(const std::string& name, const std::string& file, const DatasetInfo& 
 
 int prepare_config(const Options& o) {
   const Config config = load_config(o.input, o.overrides);
+  trial_read(config);
   const auto vocab = load_tokenizer(resolve_model(config.model.path))->vocab_size();
   for (const auto& [name, file] : prepare_inputs(config)) {
     const auto data = open_dataset(file, vocab);
@@ -59,6 +61,7 @@ int prepare(const Options& o) {
   if (o.model.empty() || o.output.empty()) throw ConfigError("prepare: a raw file needs --model and -o (see fmtrain prepare --help)");
   const auto tokenizer = load_tokenizer(resolve_model(o.model));
   PrepareOptions options = o.prepare;
+  trial_read(o.labels_of);
   if (!o.labels_of.empty()) options.labels = open_dataset(o.labels_of, tokenizer->vocab_size())->info().labels;
   prepare_file(o.input, options, *tokenizer, o.output);
   const auto data = open_dataset(o.output, tokenizer->vocab_size());

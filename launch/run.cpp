@@ -17,6 +17,7 @@
 #include "comm/mpi_session.h"
 #include "launch/device.h"
 #include "launch/environment.h"
+#include "launch/trial_read.h"
 #include "launch/versions.h"
 #include "runtime/ledger.h"
 #include "runtime/report/run_log.h"
@@ -91,6 +92,7 @@ struct Ending {
 }
 
 ExitCode train_in_world(const Config& config, Communicator& comm, RunOptions& options, int local_ranks) {
+  if (comm.rank() == 0) trial_read(config);
   options.threads = threads_of(config, local_ranks);
   at::set_num_threads(options.threads);
   const double limit = config.run.time_limit.value_or(0), started = options.started;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <tuple>
 
 #include "runtime/data/prepare.h"
@@ -16,6 +17,17 @@ PrepareOptions options_of(const Config& config, const char* split, const std::ve
   return {config.model.task, config.data.format, split, config.data.columns, config.data.max_length, config.data.overlong, labels};
 }
 
+/// Collective. All ranks opened the same data, or none goes on: a file may be replaced between two ranks' reading it.
+void must_agree(Communicator& comm, const std::string& input, const DatasetInfo& info) {
+  auto digits = at::empty({64}, at::kLong);
+  std::copy_n(info.content_sha256.begin(), 64, digits.data_ptr<int64_t>());
+  const auto mine = digits.clone();
+  comm.broadcast(digits, 0).wait();
+  auto differs = at::full({1}, at::equal(digits, mine) ? 0 : 1, at::kLong);
+  comm.all_reduce(differs, ReduceOp::kMax).wait();
+  if (differs.item<int64_t>() > 0) throw DataError(input + ": ranks read other data than rank 0; the file was changed while the run started");
+}
+
 /// The file `input` as a data set; raw text is prepared once, by rank 0.
 std::unique_ptr<Dataset> open_split(const Config& config, Communicator& comm, const Tokenizer& tokenizer, const std::string& input,
                                     const char* split, const std::vector<std::string>& labels, int64_t limit) {
@@ -28,12 +40,13 @@ std::unique_ptr<Dataset> open_split(const Config& config, Communicator& comm, co
   if (data->info().tokenizer_sha256 != tokenizer.sha256()) throw DataError(input + ": was prepared with another tokenizer than the model's; prepare it again");
   if (data->info().labels != labels) throw DataError(input + ": its labels differ from those of data.train");
   if (data->size() == 0) throw DataError(input + ": holds no sample");
+  must_agree(comm, input, data->info());
   return data;
 }
 
 std::vector<std::string> training_labels(const Config& config, const Tokenizer& tokenizer) {
   const auto options = options_of(config, "train", {});
-  if (config.data.format == Format::kHdf5 || config.data.train.ends_with(".h5"))
+  if (is_prepared(config.data.train, config.data.format))
     return open_dataset(config.data.train, tokenizer.vocab_size())->info().labels;
   return labels_of(config.data.train, options);
 }

@@ -101,7 +101,7 @@ class Trainer {
 
   /// What must be equal for a checkpoint to be continued by this run.
   Json fingerprint() const {
-    return Json{{"config", computation_hash(config_)}, {"config_lines", computation_lines(config_)}, {"data", inputs_.train->info().source_sha256},
+    return Json{{"config", computation_hash(config_)}, {"config_lines", computation_lines(config_)}, {"data", inputs_.train->info().content_sha256},
                 {"tokenizer", inputs_.tokenizer->sha256()}, {"weights", inputs_.base_sha256}, {"device", options_.device.substr(0, options_.device.find(':'))}};
   }
 

@@ -18,6 +18,7 @@ struct DatasetInfo {
   int64_t lost_words = 0;           ///< words with no token in the file because of truncation
   int64_t tokens = 0;               ///< sum of the sample lengths
   std::string file_sha256;          ///< of the HDF5 file
+  std::string content_sha256;       ///< of all that training uses of it: equal files and equal contents of files have the same
 };
 
 }  // namespace fmtrain

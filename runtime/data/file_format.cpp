@@ -216,6 +216,8 @@ DatasetFile read_dataset_file(const std::string& path) {
   for (const auto& [name, hash] : found.items())
     if (!hashes.contains(name) || hashes.at(name) != hash) throw DataError(path + ": data set " + name + ": is damaged (another hash)");
   Checker(path, data).run();
+  const std::string content = Json{{"task", task_name(data.info.task)}, {"labels", data.info.labels}, {"xxh3", found}}.dump();
+  data.info.content_sha256 = sha256_hex(content.data(), content.size());
   data.info.tokens = static_cast<int64_t>(data.tokens.size());
   data.info.file_sha256 = sha256_file(path);
   return data;

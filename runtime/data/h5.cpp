@@ -113,6 +113,20 @@ H5Reader::~H5Reader() {
 
 void H5Reader::fail(const char* name, const std::string& what) const { throw DataError(path_ + ": data set " + name + ": " + what); }
 
+/// After a read of the whole has failed: which chunk it was, by reading them one by one.
+void H5Reader::fail_damaged(const char* name, int64_t set, int64_t type, uint64_t count, uint64_t chunk) const {
+  const Handle file_space(H5Dget_space(set), H5Sclose);
+  std::vector<uint8_t> bytes(chunk * H5Tget_size(type));
+  for (hsize_t first = 0; chunk > 0 && first < count; first += chunk) {
+    const hsize_t n = std::min<hsize_t>(chunk, count - first);
+    const Handle space(H5Screate_simple(1, &n, nullptr), H5Sclose);
+    H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &first, nullptr, &n, nullptr);
+    if (H5Dread(set, type, space, file_space, H5P_DEFAULT, bytes.data()) < 0)
+      fail(name, "is damaged (checksum) in the chunk of elements " + std::to_string(first) + " to " + std::to_string(first + n - 1));
+  }
+  fail(name, "is damaged (checksum or structure)");
+}
+
 template <class T>
 std::vector<T> H5Reader::read(const char* name, int64_t type) {
   H5L_info_t link;
@@ -138,7 +152,7 @@ std::vector<T> H5Reader::read(const char* name, int64_t type) {
   if (H5Sget_simple_extent_ndims(space) != 1 || H5Sget_simple_extent_dims(space, &count, nullptr) < 0) fail(name, "is not one-dimensional");
   if (count > static_cast<hsize_t>(file_bytes_) / sizeof(T)) fail(name, "claims " + std::to_string(count) + " elements, more than the file can hold");
   std::vector<T> values(count);
-  if (count > 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) fail(name, "is damaged (checksum or structure)");
+  if (count > 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) fail_damaged(name, set, type, count, chunk);
   return values;
 }
 

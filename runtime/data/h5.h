@@ -31,7 +31,7 @@ class H5Writer {
 
 /// Reads a file that may be hostile: hard links, little-endian integers of the expected size, contiguous or chunked layout and no
 /// filter but the checksum are accepted; everything else is refused before the first element is read. Memory is bounded by the
-/// size of the file. Throws DataError "file: data set NAME: what".
+/// size of the file. Throws DataError "file: data set NAME: what"; of a damaged chunk it has the elements.
 class H5Reader {
  public:
   explicit H5Reader(const std::string& path);
@@ -45,6 +45,7 @@ class H5Reader {
  private:
   template <class T>
   std::vector<T> read(const char* name, int64_t type);
+  [[noreturn]] void fail_damaged(const char* name, int64_t set, int64_t type, uint64_t count, uint64_t chunk) const;
   [[noreturn]] void fail(const char* name, const std::string& what) const;
   std::string path_;
   int64_t file_ = -1, file_bytes_ = 0;

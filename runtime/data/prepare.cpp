@@ -167,15 +167,24 @@ Json options_json(const PrepareOptions& o) {
 
 }  // namespace
 
+bool is_prepared(const std::string& input, Format format) {
+  return format == Format::kHdf5 || input.ends_with(".h5") || input.ends_with(".hdf5");
+}
+
 std::vector<std::string> labels_of(const std::string& input, const PrepareOptions& options) {
   const auto texts = read_raw(input, options.task, options.format, options.columns, options.split, nullptr);
   if (texts.empty()) throw DataError(input + ": holds no text");
   return labels_in(texts, options.task);
 }
 
-PrepareResult prepare_file(const std::string& input, const PrepareOptions& options, const Tokenizer& tokenizer, const std::string& output) {
+namespace {
+
+/// `sha256` of the input as it was before, or "".
+PrepareResult prepare(const std::string& input, const PrepareOptions& options, const Tokenizer& tokenizer, const std::string& output, const std::string& sha256) {
   PrepareResult result;
-  const auto texts = read_raw(input, options.task, options.format, options.columns, options.split, &result.scheme);
+  std::string read_sha256;
+  const auto texts = read_raw(input, options.task, options.format, options.columns, options.split, &result.scheme, &read_sha256);
+  if (!sha256.empty() && read_sha256 != sha256) throw DataError(input + ": changed while it was being read");
   if (texts.empty()) throw DataError(input + ": holds no text");
   result.labels = options.labels.empty() ? labels_in(texts, options.task) : options.labels;
   Builder builder(input, options, tokenizer, result.labels, result);
@@ -184,7 +193,7 @@ PrepareResult prepare_file(const std::string& input, const PrepareOptions& optio
   info.task = options.task;
   info.labels = result.labels;
   info.tokenizer_sha256 = tokenizer.sha256();
-  info.source_sha256 = sha256_file(input);
+  info.source_sha256 = read_sha256;
   info.max_length = options.max_length;
   builder.data.options = options_json(options);
   write_dataset_file(builder.data, output);
@@ -196,9 +205,15 @@ PrepareResult prepare_file(const std::string& input, const PrepareOptions& optio
   return result;
 }
 
+}  // namespace
+
+PrepareResult prepare_file(const std::string& input, const PrepareOptions& options, const Tokenizer& tokenizer, const std::string& output) {
+  return prepare(input, options, tokenizer, output, "");
+}
+
 std::string prepared_in_cache(const std::string& input, const PrepareOptions& options, const Tokenizer& tokenizer) {
   namespace fs = std::filesystem;
-  if (options.format == Format::kHdf5 || input.ends_with(".h5") || input.ends_with(".hdf5")) return input;
+  if (is_prepared(input, options.format)) return input;
   if (!fs::is_regular_file(input)) throw DataError(input + ": no such file");
   Json key = options_json(options);
   key["labels"] = options.labels;
@@ -212,7 +227,7 @@ std::string prepared_in_cache(const std::string& input, const PrepareOptions& op
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw StorageError(folder + ": cannot create: " + error.message());
-  prepare_file(input, options, tokenizer, path);
+  prepare(input, options, tokenizer, path, key["source"]);
   return path;
 }
 

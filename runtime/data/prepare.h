@@ -25,6 +25,9 @@ struct PrepareResult {
   std::string scheme;                ///< conll: IOB1, IOB2 or BIOES as found
 };
 
+/// By name or by the format that is forced: an HDF5 file, not raw text.
+bool is_prepared(const std::string& input, Format format);
+
 /// Labels of a raw file, as training would number them. Throws DataError "file:line: ...".
 std::vector<std::string> labels_of(const std::string& input, const PrepareOptions& options);
 

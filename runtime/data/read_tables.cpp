@@ -4,6 +4,7 @@
 #include "runtime/data/lines.h"
 #include "runtime/data/raw.h"
 #include "runtime/file_ops.h"
+#include "runtime/hash.h"
 #include "runtime/json.h"
 #include "runtime/text/utf8.h"
 
@@ -174,9 +175,11 @@ std::vector<RawText> read_clinc150(const std::string& file, const std::string& c
   return texts;
 }
 
-std::vector<RawText> read_raw(const std::string& file, Task task, Format format, const Columns& columns, const std::string& split, std::string* scheme) {
+std::vector<RawText> read_raw(const std::string& file, Task task, Format format, const Columns& columns, const std::string& split, std::string* scheme,
+                              std::string* sha256) {
   if (!std::filesystem::is_regular_file(file)) throw DataError(file + ": no such file");
   const auto content = read_file(posix_files(), file, kMaxFile);
+  if (sha256) *sha256 = sha256_hex(content.data(), content.size());
   check_utf8(file, content);
   const Format found = format_of(file, task, format);
   if ((found == Format::kConll) != (task == Task::kTokenClassification))

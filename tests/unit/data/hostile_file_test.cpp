@@ -299,6 +299,22 @@ TEST_F(HostileFile, AbsentChunksAreNotTakenForZeros) {
   }
 }
 
+/// The values lie in the file as they are, so a value that occurs once says where its chunk is.
+TEST_F(HostileFile, ADamagedChunkIsNamed) {
+  DatasetFile data = labelled_data();
+  data.info.max_length = 100'000;
+  for (int32_t t = 0; t < 70'000; ++t) data.tokens.push_back(1'000'000 + t);
+  data.offsets.back() = static_cast<int64_t>(data.tokens.size());
+  for (const auto& [value, chunk] : {std::pair<int32_t, std::string>{1'000'000, "0 to 65535"},
+                                     {1'069'999, "65536 to " + std::to_string(data.tokens.size() - 1)}}) {
+    write_dataset_file(data, path("long.h5"));
+    std::string bytes = content("long.h5");
+    ++bytes.at(bytes.find(std::string(reinterpret_cast<const char*>(&value), sizeof value)));
+    write("long.h5", bytes);
+    EXPECT_EQ(message("long.h5"), "data set tokens: is damaged (checksum) in the chunk of elements " + chunk);
+  }
+}
+
 struct Wrong {
   const char* message;
   std::function<void(DatasetFile&)> bend;
@@ -333,23 +349,14 @@ const std::vector<Wrong> kWrong{
     {"labels[9] is label 2 of 2", [](DatasetFile& d) { d.labels[9] = 2; }, true},
     {"labels[9] is label -7 of 2", [](DatasetFile& d) { d.labels[9] = -7; }, true},
     {"data set description: 0 labels", [](DatasetFile& d) { d.info.labels.clear(); }, true},
-    {"data set description: a label occurs twice",
-     [](DatasetFile& d) {
-       d.info.labels = {"a", "a"};
-     },
+    {"data set description: a label occurs twice", [](DatasetFile& d) { d.info.labels = {"a", "a"}; },
      true},
     {"data set description: the labels are not O, then B- and I- of each type",
-     [](DatasetFile& d) {
-       d.info.labels = {"B-X", "I-X", "O"};
-     }},
+     [](DatasetFile& d) { d.info.labels = {"B-X", "I-X", "O"}; }},
     {"data set description: the labels are not O, then B- and I- of each type",
-     [](DatasetFile& d) {
-       d.info.labels = {"O", "B-X", "I-Y"};
-     }},
+     [](DatasetFile& d) { d.info.labels = {"O", "B-X", "I-Y"}; }},
     {"data set description: the labels are not O, then B- and I- of each type",
-     [](DatasetFile& d) {
-       d.info.labels = {"O", "B-X"};
-     }},
+     [](DatasetFile& d) { d.info.labels = {"O", "B-X"}; }},
     {"data set description: max_length is not a count", [](DatasetFile& d) { d.info.max_length = -1; }},
 };
 

@@ -98,6 +98,16 @@ TEST_F(PrepareCommand, WritesAndReports) {
   EXPECT_FALSE(std::filesystem::exists(path("other.h5")));
 }
 
+/// A mutant of a file in HDF5's older format that ends HDF5 1.10.8 with a segmentation fault; other versions may refuse it.
+TEST_F(PrepareCommand, AFileThatCrashesTheLibraryIsExitThree) {
+  write("dev.conll", "a\tO\n");
+  const std::string bad = std::string(FMTRAIN_SOURCE_DIR) + "/tests/unit/data/crashes_hdf5_1_10.h5";
+  const Result r = run(command("dev.conll", "dev.h5", "--labels-of " + bad));
+  EXPECT_EQ(r.code, 3) << r.text;
+  EXPECT_THAT(r.text, testing::StartsWith("fmtrain: " + bad + ": "));
+  EXPECT_FALSE(std::filesystem::exists(path("dev.h5")));
+}
+
 TEST_F(PrepareCommand, NoPlaceToWriteIsExitFive) {
   write("train.conll", "a\tO\n");
   const Result r = run(command("train.conll", "nowhere/out.h5"));

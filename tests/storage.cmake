@@ -1,0 +1,3 @@
+# Data and storage that go bad while a run uses them.
+add_test(NAME damaged_data COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fault/data.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
+set_tests_properties(damaged_data PROPERTIES LABELS fault TIMEOUT 120 PROCESSORS 2 RUN_SERIAL ON)
