@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -49,12 +50,34 @@ ProgressOptions progress_options(const Config& config) {
 const char* task_text(Task task) { return task == Task::kTokenClassification ? "token-classification" : "sequence-classification"; }
 const char* pooling_text(Pooling p) { return p == Pooling::kPooler ? "pooler" : p == Pooling::kCls ? "cls" : "mean"; }
 
+/// What a warning says of a step: {step, epoch, kind (spike or not_finite), loss, loss_hex, grad_norm, samples, texts}.
+Json warning_json(int64_t number, const Step& step, const StepResult& result, std::span<const int32_t> texts) {
+  constexpr size_t kListed = 10'000;  // a line stays below 1 MiB
+  const auto finite = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
+  Json samples = Json::array(), of_texts = Json::array();
+  for (const auto& leaf : step.leaves)
+    for (const auto id : leaf) {
+      if (samples.size() == kListed) break;
+      samples.push_back(id);
+      of_texts.push_back(texts[static_cast<size_t>(id)]);
+    }
+  return {{"step", number}, {"epoch", step.epoch}, {"kind", result.applied ? "spike" : "not_finite"}, {"loss", finite(result.loss)},
+          {"loss_hex", hex_float(result.loss)}, {"grad_norm", finite(result.grad_norm)}, {"samples", samples}, {"texts", of_texts}};
+}
+
+std::string first_of(const Json& ids) {
+  constexpr size_t kShown = 8;
+  std::string text;
+  for (size_t i = 0; i < ids.size() && i < kShown; ++i) text += (i ? ", " : "") + ids[i].dump();
+  return text + (ids.size() > kShown ? ", ... (" + std::to_string(ids.size()) + ")" : "");
+}
+
 /// What an earlier run left in its directory, except for its config.
 void remove_old_run(const std::string& dir) {
   std::vector<std::string> names;
   posix_files().list(dir, &names);
   for (const auto& name : names)
-    if (name == "log.jsonl" || name == "eval.jsonl" || name == "before.json" || name == "model" || name == "checkpoints" ||
+    if (name == "log.jsonl" || name == "eval.jsonl" || name == "warnings.jsonl" || name == "before.json" || name == "model" || name == "checkpoints" ||
         name.starts_with("report.") || name.starts_with("events.out.tfevents."))
       remove_tree(posix_files(), dir + "/" + name);
 }
@@ -137,6 +160,9 @@ void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
   if (state.step > 0) say("resume     from step " + std::to_string(state.step));
   if (!main()) return;
   log_ = std::make_unique<RunLog>(dir_, state.step, config_.report.tensorboard);
+  if (state.step > 0)
+    for (const auto& line : read_jsonl(dir_ + "/log.jsonl"))
+      if (line["loss"].is_number() && line["grad_norm"].is_number()) spikes_.step(line["loss"], line["grad_norm"]);
   progress_ = std::make_unique<ProgressLine>(progress_options(config_), total_steps, state.step, now, std::cerr);
 }
 
@@ -162,6 +188,17 @@ void RunOutputs::step(const TrainState& state, const Step& step, const StepResul
               result.communication, times.data, result.optimizer, loss_scale});
   say_scale(state, result);
   progress_->step(state.step, step.epoch, result.loss, lr, step.samples);
+}
+
+void RunOutputs::judge(int64_t number, const Step& step, const StepResult& result, std::span<const int32_t> texts) {
+  if (!main() || result.overflow) return;  // an overflow is how the loss scale of fp16 is found
+  const std::string spike = result.applied ? spikes_.step(result.loss, result.grad_norm) : "";
+  if (result.applied && spike.empty()) return;
+  const Json line = warning_json(number, step, result, texts);
+  log_->warning(line);
+  if (result.applied)
+    warn("step " + std::to_string(number) + " of epoch " + std::to_string(step.epoch) + ": " + spike + "; samples " + first_of(line.at("samples")) +
+         " (all in warnings.jsonl)");
 }
 
 void RunOutputs::evaluation(int64_t step, const std::string& split, const Json& result, const char* note) {

@@ -12,6 +12,7 @@
 #include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_lock.h"
+#include "runtime/spikes.h"
 #include "runtime/train_state.h"
 #include "runtime/trainer.h"
 
@@ -38,6 +39,9 @@ class RunOutputs {
   /// Opens the logs. They go on after `state`: later lines are cut off.
   void begin(const TrainState& state, int64_t total_steps);
   void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);
+  /// Says when the loss or norm of update number `number` (from 1) stands out, and writes that or a loss that is not finite to
+  /// warnings.jsonl, with the update's samples. `texts`: of all samples of the training data.
+  void judge(int64_t number, const Step& step, const StepResult& result, std::span<const int32_t> texts);
   void warn(const std::string& text);  ///< of what all ranks know alike: said once
   /// Training waited `seconds` for a checkpoint; a save has ended that took `seconds`.
   void save_stalled(double seconds) { saves_.stall_seconds += seconds; }
@@ -67,6 +71,7 @@ class RunOutputs {
   std::shared_ptr<spdlog::logger> console_;
   std::unique_ptr<ProgressLine> progress_;
   std::unique_ptr<RunLog> log_;
+  Spikes spikes_;
   double before_seconds_ = 0, first_step_ = 0;
   StepRecord sums_;  ///< seconds of all steps of this start
   SaveTimes saves_;

@@ -190,6 +190,7 @@ class Trainer {
     const double computed = now();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
     if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
+    outputs_.judge(state_.step + 1, step, result, inputs_.train->texts());
     if (const auto skipped = check_finite(result, step, state_); !skipped.empty()) outputs_.warn(skipped);
     ++state_.step;
     state_.samples += step.samples;

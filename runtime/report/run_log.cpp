@@ -82,21 +82,21 @@ Json to_json(const StepRecord& r) {
 }
 
 RunLog::RunLog(std::string run_dir, int64_t last_step, bool tensorboard)
-    : log_path_(run_dir + "/log.jsonl"), eval_path_(run_dir + "/eval.jsonl") {
+    : log_path_(run_dir + "/log.jsonl"), eval_path_(run_dir + "/eval.jsonl"), warnings_path_(run_dir + "/warnings.jsonl") {
   log_ = open_log(log_path_, last_step);
   try {
     eval_ = open_log(eval_path_, last_step);
+    warnings_ = open_log(warnings_path_, last_step);
     if (tensorboard) events_ = std::make_unique<EventFile>(run_dir, wall_time(), last_step == 0 ? 0 : last_step + 1);
   } catch (...) {
-    ::close(log_);
-    if (eval_ >= 0) ::close(eval_);
+    for (const int fd : {log_, eval_, warnings_})
+      if (fd >= 0) ::close(fd);
     throw;
   }
 }
 
 RunLog::~RunLog() {
-  ::close(log_);
-  ::close(eval_);
+  for (const int fd : {log_, eval_, warnings_}) ::close(fd);
 }
 
 void RunLog::step(const StepRecord& record) {
@@ -110,9 +110,12 @@ void RunLog::evaluation(const Json& line) {
   if (events_) events_->add(wall_time(), line.at("step").get<int64_t>(), evaluation_scalars(line));
 }
 
+void RunLog::warning(const Json& line) { append_all(warnings_, line.dump() + "\n", warnings_path_); }
+
 void RunLog::sync() {
   sync_file(log_, log_path_);
   sync_file(eval_, eval_path_);
+  sync_file(warnings_, warnings_path_);
 }
 
 std::vector<Json> read_jsonl(const std::string& path) {

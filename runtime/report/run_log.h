@@ -1,5 +1,5 @@
 // The growing files of a run directory, written by rank 0: log.jsonl (a line a step), eval.jsonl (a line an evaluation),
-// TensorBoard events, and exit.json.
+// warnings.jsonl (a line a step that needs attention), TensorBoard events, and exit.json.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -36,7 +36,7 @@ struct SaveTimes {
 
 class RunLog {
  public:
-  /// Opens both files. Lines of steps after `last_step` are cut off, as is a last line that a crash left unfinished: the logs
+  /// Opens the files. Lines of steps after `last_step` are cut off, as is a last line that a crash left unfinished: the logs
   /// of a resumed run are those of an uninterrupted one. 0: a new run. Throws StorageError.
   RunLog(std::string run_dir, int64_t last_step, bool tensorboard);
   ~RunLog();
@@ -46,17 +46,19 @@ class RunLog {
   void step(const StepRecord& record);
   /// `line`: {step, split, loss, metrics {...}}.
   void evaluation(const Json& line);
-  /// Puts both files on disk. Called before a checkpoint of the same step is committed: then no checkpoint is ever ahead of the
+  /// `line`: {step, epoch, kind, ...}.
+  void warning(const Json& line);
+  /// Puts the files on disk. Called before a checkpoint of the same step is committed: then no checkpoint is ever ahead of the
   /// logs, also after a power loss.
   void sync();
 
  private:
-  std::string log_path_, eval_path_;
-  int log_ = -1, eval_ = -1;
+  std::string log_path_, eval_path_, warnings_path_;
+  int log_ = -1, eval_ = -1, warnings_ = -1;
   std::unique_ptr<EventFile> events_;
 };
 
-/// All lines of log.jsonl or eval.jsonl that can be read; none when there is no such file.
+/// All lines of log.jsonl, eval.jsonl or warnings.jsonl that can be read; none when there is no such file.
 std::vector<Json> read_jsonl(const std::string& path);
 
 /// How a run ended. `rank` is the one that noticed first; `phase` one of init, load, train, evaluate, checkpoint, report.
