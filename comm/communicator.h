@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace fmtrain {
 
@@ -16,6 +17,15 @@ namespace fmtrain {
 /// order. kMax: largest value; a NaN stays.
 enum class ReduceOp { kTreeSum, kSum, kMax };
 
+/// Is told when somebody waits for a collective.
+class WaitObserver {
+ public:
+  virtual void wait_begins(uint64_t seq) = 0;
+  virtual void wait_ended(uint64_t seq) = 0;  ///< not called when it fails
+ protected:
+  ~WaitObserver() = default;
+};
+
 /// A collective in flight. Move-only; wait() returns when the result may be used by the caller's stream (CPU: when it is
 /// there). A Work that is destroyed unwaited is waited for; what fails there is thrown again by the next call. The buffers must
 /// outlive it and must not be touched before wait(). Works may be waited for in any order.
@@ -23,12 +33,17 @@ class [[nodiscard]] Work {
  public:
   Work() = default;
   explicit Work(std::function<void()> finish) : finish_(std::move(finish)) {}
-  Work(Work&& other) noexcept : finish_(std::move(other.finish_)) { other.finish_ = nullptr; }
+  Work(Work&& other) noexcept
+      : finish_(std::exchange(other.finish_, nullptr)), observer_(std::exchange(other.observer_, nullptr)), seq_(other.seq_) {}
   Work& operator=(Work&& other);
   ~Work();
   void wait();
+  /// The observer, who outlives this, knows it as call number `seq`.
+  void observe(WaitObserver& observer, uint64_t seq) { observer_ = &observer, seq_ = seq; }
  private:
   std::function<void()> finish_;
+  WaitObserver* observer_ = nullptr;
+  uint64_t seq_ = 0;
 };
 
 class Communicator {
@@ -44,6 +59,9 @@ class Communicator {
   virtual at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) = 0;
   /// Ranks that allocate_shared gives the same bytes, this one included.
   virtual int sharers() const { return 1; }
+  /// How often this rank has come to a point, in this or an earlier collective, where it waits for the others of its node: of two
+  /// ranks in the same collective the one with the lower number keeps the other waiting. For any thread. 0: not counted.
+  virtual uint64_t meetings() const { return 0; }
   /// In place: every rank ends with the reduction.
   virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
   /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.

@@ -5,8 +5,6 @@
 #include <nccl.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 namespace fmtrain {
 namespace {
@@ -37,10 +35,9 @@ std::vector<Gpu> visible_gpus() {
   return gpus;
 }
 
-bool ranks_may_share_a_gpu() {
+bool nccl_lets_ranks_share_a_gpu() {
   int version = 0;
-  const char* allowed = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
-  return allowed && std::strcmp(allowed, "1") == 0 && ncclGetVersion(&version) == ncclSuccess && version >= kSharingNccl;
+  return ncclGetVersion(&version) == ncclSuccess && version >= kSharingNccl;
 }
 
 }  // namespace fmtrain

@@ -15,7 +15,7 @@ struct Gpu {
 /// By device index. Empty without a driver, without a device, or in a build without CUDA.
 std::vector<Gpu> visible_gpus();
 
-/// Ranks may share a GPU: NCCL is 2.30 or newer and NCCL_MULTI_RANK_GPU_ENABLE=1 is set.
-bool ranks_may_share_a_gpu();
+/// NCCL is 2.30 or newer: several ranks may use one GPU when NCCL_MULTI_RANK_GPU_ENABLE=1 is set.
+bool nccl_lets_ranks_share_a_gpu();
 
 }  // namespace fmtrain

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <thread>
 
@@ -15,19 +14,6 @@ namespace fmtrain {
 namespace {
 
 constexpr auto kAbortLimit = std::chrono::seconds(5);
-
-int number(const char* name) {
-  const char* text = std::getenv(name);
-  return text ? std::atoi(text) : 0;
-}
-
-/// How many processes the launcher says it started, 0 if it does not say. mpirun inside a Slurm job starts its daemons as a
-/// step, so the variables of MPI go first.
-int launched_processes() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
-    if (const int n = number(name); n > 0) return n;
-  return 0;
-}
 
 }  // namespace
 
@@ -39,19 +25,13 @@ std::string mpi_version() {
   return version.substr(0, version.find_first_of("\n,"));
 }
 
-bool MpiSession::launched() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK"})
-    if (std::getenv(name)) return true;
-  return number("SLURM_STEP_NUM_TASKS") > 1;
-}
-
-MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
+MpiSession::MpiSession(int launched) : exceptions_(std::uncaught_exceptions()) {
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
-  if (const int n = launched_processes(); n > size_)
-    throw CommError("the launcher started " + std::to_string(n) + " processes but MPI sees a world of " + std::to_string(size_) +
+  if (launched > size_)
+    throw CommError("the launcher started " + std::to_string(launched) + " processes but MPI sees a world of " + std::to_string(size_) +
                     ": use mpirun, or srun --mpi=pmix (srun --mpi=list shows what it offers)");
   MPI_Comm node;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);

@@ -10,10 +10,9 @@ std::string mpi_version();
 
 class MpiSession {
  public:
-  /// True when a launcher (Open MPI, MPICH, PMIx, Slurm) started this process, told by its environment: only then is MPI initialised.
-  static bool launched();
-  /// Throws CommError when the launcher started more processes than MPI sees (srun without PMIx: N worlds of one).
-  MpiSession();
+  /// `launched`: processes that the launcher says it started, 0 if it does not say. Throws CommError when MPI sees fewer (srun
+  /// without PMIx: N worlds of one).
+  explicit MpiSession(int launched = 0);
   /// Orderly close; collective. While an exception unwinds it aborts the job with code 1 instead: a rank that leaves early
   /// would let the others wait for ever.
   ~MpiSession();

@@ -87,6 +87,8 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
+  uint64_t meetings() const override { return host_->meetings(); }
+  std::string awaited() const override { return host_->awaited(); }
 
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);

@@ -7,7 +7,7 @@ namespace fmtrain {
 
 std::vector<Gpu> visible_gpus() { return {}; }
 
-bool ranks_may_share_a_gpu() { return false; }
+bool nccl_lets_ranks_share_a_gpu() { return false; }
 
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator>, at::Device, const NcclOptions&) {
   throw CommError("this build has no CUDA: build it where a CUDA toolkit is found");

@@ -66,6 +66,8 @@ class Node {
   std::string awaited() const;
   /// "rank 2 on b", of any rank.
   std::string name(int rank) const;
+  /// Barriers that this rank has reached; for any thread.
+  uint64_t syncs() const;
   /// Frees the windows; collective. Without it they live until the process ends.
   void close();
 

@@ -6,8 +6,9 @@ namespace fmtrain {
 Work& Work::operator=(Work&& other) {
   if (this != &other) {
     wait();
-    finish_ = std::move(other.finish_);
-    other.finish_ = nullptr;
+    finish_ = std::exchange(other.finish_, nullptr);
+    observer_ = std::exchange(other.observer_, nullptr);
+    seq_ = other.seq_;
   }
   return *this;
 }
@@ -20,7 +21,11 @@ Work::~Work() {
 }
 
 void Work::wait() {
-  if (const auto finish = std::exchange(finish_, nullptr)) finish();
+  auto* const observer = std::exchange(observer_, nullptr);
+  const auto finish = std::exchange(finish_, nullptr);
+  if (observer) observer->wait_begins(seq_);
+  if (finish) finish();
+  if (observer) observer->wait_ended(seq_);
 }
 
 namespace {

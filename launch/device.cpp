@@ -10,6 +10,7 @@
 
 #include "comm/gpu.h"
 #include "comm/nccl_communicator.h"
+#include "launch/environment.h"
 #include "runtime/errors.h"
 
 namespace fmtrain {
@@ -93,7 +94,7 @@ DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host,
   const auto gpus = visible_gpus();
   const int gpu = gpu_of(wanted, local_rank, static_cast<int>(gpus.size()));
   const Placement mine{host->rank(), host_name, gpu, gpu < 0 ? "" : gpus[static_cast<size_t>(gpu)].uuid};
-  check_placements(gathered(*host, mine), ranks_may_share_a_gpu());
+  check_placements(gathered(*host, mine), gpu_sharing_wanted() && nccl_lets_ranks_share_a_gpu());
   if (gpu < 0) return {std::move(host), "cpu"};
   make_gpus_deterministic();
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(gpu));

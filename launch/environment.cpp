@@ -6,6 +6,13 @@
 namespace fmtrain {
 namespace {
 
+std::string text_of(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? text : "";
+}
+
+int64_t number_of(const char* name) { return std::atoll(text_of(name).c_str()); }
+
 double seconds_of(const char* name, double preset, double least) {
   const char* text = std::getenv(name);
   if (!text) return preset;
@@ -26,19 +33,42 @@ WatchOptions watch_options() {
   return options;
 }
 
-std::string slurm_job() {
-  const char* text = std::getenv("SLURM_JOB_ID");
-  return text ? text : "";
+std::string cache_home() {
+  if (const auto home = text_of("FMTRAIN_HOME"); !home.empty()) return home;
+  const auto home = text_of("HOME");
+  return (home.empty() ? "." : home) + "/.cache/fmtrain";
 }
 
-int64_t slurm_restarts() {
-  const char* text = std::getenv("SLURM_RESTART_COUNT");
-  return text ? std::atoll(text) : 0;
+std::string terminal() { return text_of("TERM"); }
+
+bool launched_by_mpi() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK"})
+    if (std::getenv(name)) return true;
+  return number_of("SLURM_STEP_NUM_TASKS") > 1;
 }
 
-double slurm_end_time() {
-  const char* text = std::getenv("SLURM_JOB_END_TIME");
-  return text ? std::atof(text) : 0;
+/// mpirun inside a Slurm job starts its daemons as a step, so the variables of MPI go first.
+int launched_processes() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
+    if (const auto n = number_of(name); n > 0) return static_cast<int>(n);
+  return 0;
 }
+
+bool gpu_sharing_wanted() { return text_of("NCCL_MULTI_RANK_GPU_ENABLE") == "1"; }
+
+std::vector<std::pair<std::string, std::string>> recorded_environment() {
+  constexpr size_t kBytes = 200;
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const char* name : {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_NNODES", "SLURM_RESTART_COUNT",
+                           "OMPI_COMM_WORLD_SIZE", "FMTRAIN_WAIT_LIMIT", "FMTRAIN_STEP_LIMIT", "FMTRAIN_WATCH_PERIOD"})
+    if (std::getenv(name)) all.emplace_back(name, text_of(name).substr(0, kBytes));
+  return all;
+}
+
+std::string slurm_job() { return text_of("SLURM_JOB_ID"); }
+
+int64_t slurm_restarts() { return number_of("SLURM_RESTART_COUNT"); }
+
+double slurm_end_time() { return std::atof(text_of("SLURM_JOB_END_TIME").c_str()); }
 
 }  // namespace fmtrain

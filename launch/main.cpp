@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "launch/commands.h"
+#include "launch/environment.h"
 #include "runtime/errors.h"
+#include "runtime/model_path.h"
 
 namespace {
 
@@ -49,6 +51,7 @@ int main(int argc, char** argv) {
   // Tensors come and go every step: keep their pages instead of returning them to the kernel each time.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  fmtrain::set_cache_dir(fmtrain::cache_home());
   try {
     return run(argc, argv);
   } catch (const fmtrain::Error& error) {

@@ -15,11 +15,13 @@
 #include "comm/errors.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
+#include "comm/recording_communicator.h"
 #include "launch/device.h"
 #include "launch/environment.h"
 #include "launch/trial_read.h"
 #include "launch/versions.h"
 #include "runtime/ledger.h"
+#include "runtime/out_of_memory.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
 #include "runtime/watch/agreement.h"
@@ -61,13 +63,26 @@ struct Ending {
   int rank = 0;
   RunStatus status;
   fs::file_time_type began = fs::file_time_type::clock::now();
+  std::vector<std::pair<std::string, std::string>> environment = recorded_environment();
+  std::optional<Watchdog> watchdog;
 
-  void record(ExitCode code, const std::string& reason, const std::vector<RankState>& ranks = {}) const {
-    if (run_dir.empty() || code == ExitCode::kLocked) return;  // what lies there is another run's
+  /// `first`: false for a rank that only adds to what another one has found.
+  void record(const Finding& found) const {
+    if (run_dir.empty() || found.code == ExitCode::kLocked) return;  // what lies there is another run's
     if (std::string_view(status.phase()) == "init") make_place();
-    const ExitRecord exit{static_cast<int>(code), reason, rank, host, status.phase(), status.step()};
-    const bool first = write_exit(run_dir, exit);  // of ranks that notice at one moment on several hosts, one writes both records
-    if (first && code != ExitCode::kOk && code != ExitCode::kRequeue) write_failure(run_dir, exit, device, ranks);
+    const ExitRecord exit{static_cast<int>(found.code), found.reason, rank, host, status.phase(), status.step()};
+    const bool first = found.first && write_exit(run_dir, exit);  // of ranks that find it at one moment on several hosts, one is the first
+    if (found.code == ExitCode::kOk || found.code == ExitCode::kRequeue) return;
+    write_failure(run_dir, {exit, first, device, found.ranks, found.collectives, found.stack, ledger_json(), environment});
+  }
+  /// What the main thread says: nobody takes the end of this rank for a fault any more.
+  void record(ExitCode code, const std::string& reason) {
+    if (!watchdog) return record(Finding{code, reason});
+    watchdog->stop();
+    const bool others = of_all_ranks(static_cast<int>(code));
+    if (others) watchdog->announce(code);
+    record(watchdog->finding(code, reason));
+    if (others) watchdog->await_records();
   }
 
   /// Before the run directory is this run's: it may be missing, or hold the record of an earlier start, which would be read as this one's.
@@ -82,7 +97,7 @@ struct Ending {
 
 /// The message of a failed rank. Rank 0 speaks at once; the others wait a moment, for most faults are common to all ranks and
 /// rank 0 then ends the job first.
-[[noreturn]] void fail_together(MpiSession& session, const Ending& ending, const std::string& message, ExitCode code) {
+[[noreturn]] void fail_together(MpiSession& session, Ending& ending, const std::string& message, ExitCode code) {
   if (session.rank() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   ending.record(code, message);
   if (session.rank() == 0) std::fprintf(stderr, "fmtrain: %s\n", message.c_str());
@@ -102,9 +117,9 @@ ExitCode train_in_world(const Config& config, Communicator& comm, RunOptions& op
   return train(config, comm, options);
 }
 
-/// Where the ranks of a node show how far they are; alone, a rank shows it to itself.
+/// Where the ranks of a node show how far they are; alone, a rank shows it to itself. The memory is `host`'s.
 struct Seats {
-  explicit Seats(Communicator& host, int local_size) {
+  Seats(Communicator& host, int local_size) {
     if (host.size() == 1) own = std::make_unique<Seat[]>(1);
     else shared = host.allocate_shared(static_cast<int64_t>(sizeof(Seat)) * local_size, at::kByte);
   }
@@ -113,13 +128,42 @@ struct Seats {
   at::Tensor shared;
 };
 
-/// Called by the watchdog: says why, leaves the records, ends the job.
-[[noreturn]] void end_job(MpiSession* session, const Ending& ending, ExitCode code, const std::string& reason, const std::vector<RankState>& ranks) {
-  ending.record(code, reason, ranks);
-  std::fprintf(stderr, "fmtrain: [rank %d @%s] %s\n", ending.rank, ending.host.c_str(), reason.c_str());
-  if (session) session->abort(static_cast<int>(code));
-  std::fflush(nullptr);
-  ::_exit(static_cast<int>(code));
+/// What the watchdog does about a fault.
+WatchActions actions_of(MpiSession* session, const Ending& ending, RecordingCommunicator& comm) {
+  WatchActions actions;
+  actions.record = [&ending](const Finding& found) {
+    if (found.first) std::fprintf(stderr, "fmtrain: [rank %d @%s] %s\n", ending.rank, ending.host.c_str(), found.reason.c_str());
+    ending.record(found);
+  };
+  actions.end = [session](ExitCode code) {
+    if (session) session->abort(static_cast<int>(code));
+    std::fflush(nullptr);
+  };
+  actions.refresh = [&comm] { return comm.refresh(), comm.meetings(); };
+  return actions;
+}
+
+/// Where the ranks meet. While a fault is recorded it is still there.
+struct World {
+  std::optional<Seats> seats;
+  DeviceWorld device;
+  std::unique_ptr<RecordingCommunicator> comm;
+};
+
+void join(World& world, Ending& ending, const Config& config, MpiSession* session) {
+  const int local_rank = session ? session->local_rank() : 0, local_size = session ? session->local_size() : 1;
+  auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
+  check_agreement(*host, computation_hash(config) + config.run.dir);
+  world.seats.emplace(*host, local_size);
+  world.device = make_device_world(config.engine.device, std::move(host), local_rank, ending.host);
+  ending.device = world.device.device;
+  Seat* const seats = world.seats->data();
+  world.comm = make_recording_communicator(*world.device.comm, seats[local_rank].journal);
+  WatchOptions options = watch_options();
+  options.awaited = [&comm = *world.comm] { return comm.awaited(); };
+  if (session && session->size() > local_size) options.linger = options.period + 1;
+  ending.watchdog.emplace(seats, local_rank, local_size, ending.rank, ending.host, ending.status, options,
+                          actions_of(session, ending, *world.comm));
 }
 
 }  // namespace
@@ -133,40 +177,35 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
   options.versions = program_versions();
   options.job = slurm_job();
   options.restart = slurm_restarts();
-  Ending ending;
-  options.status = &ending.status;
+  options.terminal = terminal();
   std::optional<MpiSession> session;
+  World world;
+  Ending ending;  // last, for its watchdog looks into the world
+  options.status = &ending.status;
   try {
-    if (MpiSession::launched()) {
+    if (launched_by_mpi()) {
       die_with_parent();
-      session.emplace();
+      session.emplace(launched_processes());
     }
   } catch (const CommError& error) {
     throw ConfigError(error.what());
   }
+  std::optional<Config> config;
   const auto fail = [&](const std::string& message, ExitCode code) {
     if (session) fail_together(*session, ending, message, code);
     ending.record(code, message);
   };
   try {
-    const Config config = load_config(config_path, overrides);
-    ending.run_dir = config.run.dir;
+    config = load_config(config_path, overrides);
+    ending.run_dir = config->run.dir;
     if (session) {
       ending.rank = session->rank();
       options.host = ending.host = session->host();
       options.hosts = std::max(1, session->size() / session->local_size());
     }
-    const int local_rank = session ? session->local_rank() : 0, local_size = session ? session->local_size() : 1;
-    auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
-    check_agreement(*host, computation_hash(config) + config.run.dir);
-    Seats seats(*host, local_size);
-    WatchOptions watch = watch_options();
-    watch.awaited = [&between = *host] { return between.awaited(); };
-    const auto world = make_device_world(config.engine.device, std::move(host), local_rank, options.host);
-    options.device = ending.device = world.device;
-    const auto alarm = [&](ExitCode why, const std::string& reason, const auto& ranks) { end_job(session ? &*session : nullptr, ending, why, reason, ranks); };
-    const Watchdog watchdog(seats.data(), local_rank, local_size, ending.rank, ending.host, ending.status, watch, alarm);
-    const ExitCode code = train_in_world(config, *world.comm, options, local_size);
+    join(world, ending, *config, session ? &*session : nullptr);
+    options.device = ending.device;
+    const ExitCode code = train_in_world(*config, *world.comm, options, session ? session->local_size() : 1);
     if (ending.rank == 0) ending.record(code, code == ExitCode::kOk ? "complete" : "asked to stop; the state is saved");
     return static_cast<int>(code);
   } catch (const Error& error) {
@@ -182,6 +221,11 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
     fail(error.what(), ExitCode::kHang);
     throw;
   } catch (const std::exception& error) {
+    if (config && is_out_of_memory(error)) {
+      const ConfigError memory(out_of_memory_text(error, *config));
+      fail(memory.what(), memory.code());
+      throw memory;
+    }
     fail(std::string("internal error: ") + error.what(), ExitCode::kInternal);
     throw;
   }

@@ -57,7 +57,7 @@ struct Tally {
 
 template <class Counts>
 void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches, Tally<Counts>& tally,
-                 const std::function<void()>& batch_done) {
+                 const BatchDone& batch_done) {
   const auto size = static_cast<size_t>(comm.size());
   size_t next_read = static_cast<size_t>(comm.rank());
   Loader loader(data, [&]() -> std::optional<std::vector<int64_t>> {
@@ -81,12 +81,13 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
       count_text(tally.counts, data, samples, text_predictions(data, samples, batch, static_cast<int64_t>(i), rows));
       i = end;
     }
-    if (batch_done) batch_done();
+    if (batch_done && b + size < batches.size()) batch_done(false);
   }
+  if (batch_done) batch_done(true);
 }
 
 template <class Counts>
-Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done) {
+Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const BatchDone& batch_done) {
   const auto batches = evaluation_batches(data);
   Tally<Counts> tally{Counts(data.info().labels, data.info().texts), std::vector<double>(batches.size(), 0.0)};
   const double start = now();
@@ -142,7 +143,7 @@ std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64
   return labels;
 }
 
-Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done) {
+Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const BatchDone& batch_done) {
   return data.info().task == Task::kTokenClassification ? evaluate_as<TaggingCounts>(model, data, comm, bootstrap, batch_done)
                                                         : evaluate_as<ClassCounts>(model, data, comm, bootstrap, batch_done);
 }

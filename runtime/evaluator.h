@@ -25,9 +25,12 @@ std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_
 std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64_t> samples, const Batch& batch, int64_t first,
                                       std::span<const int64_t> rows);
 
+/// Told after each batch of this rank; `last`: no other follows, then figures are added up and computed. Also told when there is none.
+using BatchDone = std::function<void(bool last)>;
+
 /// Collective. {loss (mean over valid targets), samples, texts, tokens, seconds, samples_per_s, tokens_per_s, metrics {...},
 /// intervals, per_label, token_report, confusion ...}; the same on every rank except for the seconds, which are the slowest
-/// rank's. `bootstrap` resamples for the intervals. `batch_done` is called after each batch of this rank.
-Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const std::function<void()>& batch_done = {});
+/// rank's. `bootstrap` resamples for the intervals.
+Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const BatchDone& batch_done = {});
 
 }  // namespace fmtrain

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 namespace fmtrain {
 namespace {
@@ -22,6 +23,8 @@ struct Account {
 
 std::array<Account, kPurposeNames.size()> accounts;
 thread_local Purpose current = Purpose::kOther;
+std::mutex shortage_mutex;
+Shortage last_shortage;
 
 /// Stands before every block; as long as LibTorch's alignment, so that this is kept.
 struct alignas(64) Header {
@@ -42,13 +45,24 @@ class CountingAllocator final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (bytes == 0) return {nullptr, nullptr, &release, cpu};
-    auto* header = static_cast<Header*>(c10::alloc_cpu(bytes + sizeof(Header)));
+    auto* header = static_cast<Header*>(allocated(bytes));
     *header = {static_cast<int64_t>(bytes), current};
     book(current, header->bytes);
     return {header + 1, header + 1, &release, cpu};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+
+ private:
+  static void* allocated(size_t bytes) {
+    try {
+      return c10::alloc_cpu(bytes + sizeof(Header));
+    } catch (...) {
+      const std::lock_guard lock(shortage_mutex);
+      last_shortage = {static_cast<int64_t>(bytes), ledger()};
+      throw;
+    }
+  }
 };
 
 }  // namespace
@@ -68,8 +82,13 @@ at::Tensor booked(at::Tensor memory, Purpose purpose, int sharers) {
   return memory;
 }
 
-std::array<Balance, kPurposeNames.size()> ledger() {
-  std::array<Balance, kPurposeNames.size()> all;
+Shortage shortage() {
+  const std::lock_guard lock(shortage_mutex);
+  return last_shortage;
+}
+
+Ledger ledger() {
+  Ledger all;
   for (size_t i = 0; i < all.size(); ++i) all[i] = {accounts[i].now, accounts[i].peak};
   return all;
 }

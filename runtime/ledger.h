@@ -37,6 +37,15 @@ struct Balance {
   int64_t now = 0, peak = 0;
 };
 /// In the order of kPurposeNames.
-std::array<Balance, kPurposeNames.size()> ledger();
+using Ledger = std::array<Balance, kPurposeNames.size()>;
+Ledger ledger();
+
+/// The last request of this process that LibTorch's CPU allocator could not serve: bytes, 0 for none so far, and the ledger at that
+/// moment, before anything was given back.
+struct Shortage {
+  int64_t bytes = 0;
+  Ledger held{};
+};
+Shortage shortage();
 
 }  // namespace fmtrain

@@ -1,17 +1,20 @@
 #include "runtime/model_path.h"
 
-#include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "runtime/errors.h"
 
 namespace fmtrain {
 
-std::string cache_dir() {
-  if (const char* home = std::getenv("FMTRAIN_HOME"); home && *home) return home;
-  const char* home = std::getenv("HOME");
-  return std::string(home ? home : ".") + "/.cache/fmtrain";
-}
+namespace {
+
+std::string cache = ".cache/fmtrain";
+
+}  // namespace
+
+const std::string& cache_dir() { return cache; }
+void set_cache_dir(std::string folder) { cache = std::move(folder); }
 
 std::string resolve_model(const std::string& model) {
   namespace fs = std::filesystem;

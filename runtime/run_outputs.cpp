@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -38,10 +37,10 @@ std::string text_of(const char* format, auto... values) {
 
 long long number(int64_t value) { return value; }
 
-ProgressOptions progress_options(const Config& config) {
+/// `terminal`: its kind.
+ProgressOptions progress_options(const Config& config, const std::string& terminal) {
   ProgressOptions options;
-  const char* term = std::getenv("TERM");
-  options.style = progress_style(config.report.progress, ::isatty(2) == 1, term ? term : "");
+  options.style = progress_style(config.report.progress, ::isatty(2) == 1, terminal);
   winsize size{};
   if (::ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) options.columns = size.ws_col;
   return options;
@@ -86,7 +85,7 @@ void remove_old_run(const std::string& dir) {
 
 RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOptions& options)
     : config_(config), comm_(comm), options_(options), dir_(config.run.dir),
-      console_(make_console(comm.rank(), options.host, progress_options(config).style == Progress::kBar, std::cerr)) {
+      console_(make_console(comm.rank(), options.host, progress_options(config, options.terminal).style == Progress::kBar, std::cerr)) {
   if (main()) {
     std::error_code error;
     fs::create_directories(dir_, error);
@@ -163,7 +162,7 @@ void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
   if (state.step > 0)
     for (const auto& line : read_jsonl(dir_ + "/log.jsonl"))
       if (line["loss"].is_number() && line["grad_norm"].is_number()) spikes_.step(line["loss"], line["grad_norm"]);
-  progress_ = std::make_unique<ProgressLine>(progress_options(config_), total_steps, state.step, now, std::cerr);
+  progress_ = std::make_unique<ProgressLine>(progress_options(config_, options_.terminal), total_steps, state.step, now, std::cerr);
 }
 
 /// Overflows are how the loss scale finds its value: no cause for a warning.

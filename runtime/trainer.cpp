@@ -85,8 +85,9 @@ class Trainer {
     if (options_.status) *options_.status = {phase, state_.step};
   }
 
-  std::function<void()> tick() const {
-    return [this] { if (options_.status) options_.status->tick(); };
+  /// For evaluate(): a batch is done, or all are and figures are computed.
+  BatchDone tick() const {
+    return [this](bool last) { enter(last ? "metrics" : "evaluate"); };
   }
 
   void resume() {
@@ -259,6 +260,7 @@ class Trainer {
   }
 
   void save_model() {
+    enter("checkpoint");
     if (comm_.rank() == 0) outputs_.write_model(inputs_, state_);
     comm_.barrier();
   }
@@ -302,6 +304,7 @@ class Trainer {
   /// The best model again, its evaluation, and the report.
   void finish() {
     if (!outputs_.has_model()) with_evaluated_weights([this] { save_model(); });
+    enter("load");
     load_weights(*inputs_.model, outputs_.model_dir());
     inputs_.model->parameters_changed();
     const Json after = evaluate_splits();

@@ -20,6 +20,7 @@ struct RunOptions {
   std::string host = "localhost";         ///< this rank's
   int hosts = 1, threads = 1;             ///< for the report
   std::string job;                        ///< the scheduler's number of this job, "" without one
+  std::string terminal;                   ///< kind of the terminal, as in TERM
   int64_t restart = 0;                    ///< how often the scheduler had started it before
   Json versions = Json::object();         ///< of this program and its libraries, for the report
   RunStatus* status = nullptr;            ///< kept up to date when given

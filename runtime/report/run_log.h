@@ -61,7 +61,7 @@ class RunLog {
 /// All lines of log.jsonl, eval.jsonl or warnings.jsonl that can be read; none when there is no such file.
 std::vector<Json> read_jsonl(const std::string& path);
 
-/// How a run ended. `rank` is the one that noticed first; `phase` one of init, load, train, evaluate, checkpoint, report.
+/// How a run ended. `rank` is the one that noticed first; `phase` one of init, load, train, evaluate, metrics, checkpoint, report.
 struct ExitRecord {
   int code = 0;
   std::string reason;

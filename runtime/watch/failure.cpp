@@ -2,8 +2,7 @@
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdlib>
+#include <map>
 
 #include "runtime/file_ops.h"
 #include "runtime/json.h"
@@ -12,19 +11,27 @@
 namespace fmtrain {
 namespace {
 
-/// The whole list: nothing else of the environment is ever written.
-constexpr const char* kVariables[] = {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_NNODES", "SLURM_RESTART_COUNT",
-                                      "OMPI_COMM_WORLD_SIZE", "FMTRAIN_WAIT_LIMIT", "FMTRAIN_STEP_LIMIT", "FMTRAIN_WATCH_PERIOD"};
-
-Json environment() {
-  Json json = Json::object();
-  for (const char* name : kVariables)
-    if (const char* value = std::getenv(name)) json[name] = std::string(value).substr(0, 200);
-  return json;
+Json to_json(const Collective& c, double now) {
+  if (c.seq == 0) return {};
+  return {{"seq", c.seq}, {"op", c.op_name()}, {"bytes", c.bytes}, {"state", c.state_name()}, {"seconds_ago", now - c.since}};
 }
 
-Json to_json(const RankState& r) {
-  return {{"rank", r.rank}, {"pid", r.pid}, {"phase", r.phase}, {"step", r.step}, {"stopped", r.stopped}, {"silent_seconds", r.silent}};
+Json to_json(const RankState& r, double now) {
+  return {{"rank", r.rank}, {"pid", r.pid}, {"phase", r.phase}, {"step", r.step}, {"stopped", r.stopped}, {"silent_seconds", r.silent},
+          {"last_collective", to_json(r.last, now)}};
+}
+
+Json to_json(const FailureRecord& f) {
+  const double now = steady_seconds();
+  const auto& r = f.exit;
+  const MemoryUse memory = memory_use();
+  Json ranks = Json::array(), calls = Json::array();
+  for (const auto& rank : f.ranks) ranks.push_back(to_json(rank, now));
+  for (const auto& call : f.collectives) calls.push_back(to_json(call, now));
+  return {{"code", r.code}, {"reason", r.reason}, {"rank", r.rank}, {"host", r.host}, {"device", f.device}, {"phase", r.phase},
+          {"step", r.step}, {"ranks_of_host", ranks}, {"collectives", calls}, {"stack", f.stack},
+          {"memory", {{"rss", memory.rss}, {"peak_rss", memory.peak_rss}, {"ledger", f.ledger}}},
+          {"environment", Json(std::map<std::string, std::string>(f.environment.begin(), f.environment.end()))}};
 }
 
 const char* advice(int code) {
@@ -41,33 +48,39 @@ const char* advice(int code) {
   }
 }
 
-std::string text_of(const ExitRecord& r, const std::string& device, const std::vector<RankState>& ranks) {
+std::string line_of(const RankState& rank, const std::string& host, double now) {
+  return "  " + describe(rank, host) + (rank.last.seq ? ", last " + describe(rank.last, now) : "") + "\n";
+}
+
+std::string text_of(const FailureRecord& f) {
+  const auto& r = f.exit;
   std::string text = "The run broke (exit code " + std::to_string(r.code) + ").\n\n" + r.reason + "\n\nNoticed first by rank " +
-                     std::to_string(r.rank) + " on " + r.host + " (" + device + "), in " + r.phase + ", step " + std::to_string(r.step) + ".\n";
+                     std::to_string(r.rank) + " on " + r.host + " (" + f.device + "), in " + r.phase + ", step " + std::to_string(r.step) + ".\n";
   constexpr size_t kShown = 16;
-  for (size_t i = 0; i < ranks.size() && i < kShown; ++i) text += "  " + describe(ranks[i], r.host) + "\n";
-  if (ranks.size() > kShown) text += "  ... the other ranks of this host are in failure.json\n";
+  for (size_t i = 0; i < f.ranks.size() && i < kShown; ++i) text += line_of(f.ranks[i], r.host, steady_seconds());
+  if (f.ranks.size() > kShown) text += "  ... the other ranks of this host are in failure.json\n";
   return text + "\n" + advice(r.code) + "\n";
 }
 
 }  // namespace
 
-void write_failure(const std::string& run_dir, const ExitRecord& r, const std::string& device, const std::vector<RankState>& ranks) noexcept try {
-  const MemoryUse memory = memory_use();
-  Json all = Json::array();
-  for (const auto& rank : ranks) all.push_back(to_json(rank));
-  const Json json{{"code", r.code}, {"reason", r.reason}, {"rank", r.rank}, {"host", r.host}, {"device", device}, {"phase", r.phase}, {"step", r.step},
-                  {"ranks_of_host", all}, {"memory", {{"rss", memory.rss}, {"peak_rss", memory.peak_rss}}}, {"environment", environment()}};
-  const std::string path = run_dir + "/failure.json", mine = path + ".rank-" + std::to_string(r.rank);
-  write_file_atomic(posix_files(), mine, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  const bool first = ::link(mine.c_str(), path.c_str()) == 0;  // fails when the name exists, unlike rename
-  ::unlink(mine.c_str());
-  if (first) write_file_atomic(posix_files(), run_dir + "/failure.txt", text_of(r, device, ranks));
+bool of_all_ranks(int code) { return code == 1 || code == 7 || code == 8; }
+
+void write_failure(const std::string& run_dir, const FailureRecord& f) noexcept try {
+  const std::string path = run_dir + "/failure.json", mine = run_dir + "/failure.rank-" + std::to_string(f.exit.rank) + ".json";
+  write_file_atomic(posix_files(), mine, to_json(f).dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  const bool first = f.found && ::link(mine.c_str(), path.c_str()) == 0;  // fails when the name exists, unlike rename
+  if (!of_all_ranks(f.exit.code)) ::unlink(mine.c_str());
+  if (first) write_file_atomic(posix_files(), run_dir + "/failure.txt", text_of(f));
 } catch (...) {
 }
 
-void clear_failure(const std::string& run_dir) noexcept {
-  for (const char* name : {"/failure.json", "/failure.txt"}) ::unlink((run_dir + name).c_str());
+void clear_failure(const std::string& run_dir) noexcept try {
+  std::vector<std::string> names;
+  posix_files().list(run_dir, &names);
+  for (const auto& name : names)
+    if (name == "failure.json" || name == "failure.txt" || name.starts_with("failure.rank-")) ::unlink((run_dir + "/" + name).c_str());
+} catch (...) {
 }
 
 }  // namespace fmtrain

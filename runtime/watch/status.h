@@ -6,19 +6,19 @@
 namespace fmtrain {
 
 struct Where {
-  const char* phase = "init";  ///< a literal: init, load, evaluate, train, checkpoint, report
+  const char* phase = "init";  ///< a literal: init, load, evaluate, metrics, train, checkpoint, report
   int64_t step = 0;
 };
 
 class RunStatus {
  public:
+  /// Also when nothing changes: something was finished within the phase (a step, an evaluation batch), and its deadline starts anew.
   RunStatus& operator=(Where where) {
     phase_ = where.phase;
     step_ = where.step;
-    return tick(), *this;
+    ++progress_;
+    return *this;
   }
-  /// Something was finished within the phase (a step, an evaluation batch): its deadline starts anew.
-  void tick() { ++progress_; }
   const char* phase() const { return phase_; }
   int64_t step() const { return step_; }
   uint64_t progress() const { return progress_; }

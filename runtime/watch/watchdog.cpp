@@ -6,15 +6,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 
+#include "runtime/watch/stack.h"
+
 namespace fmtrain {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+/// Looks for findings of other ranks come so often, for the job ends soon after.
+constexpr double kGlance = 0.5;
+/// Seconds that the finder waits for the records of the other ranks of its node.
+constexpr double kOthers = 2;
+/// Nothing that hangs while a fault is recorded, a file system say, keeps the process longer.
+constexpr auto kLastResort = std::chrono::seconds(10);
+
+double now() { return steady_seconds(); }
+
+void sleep(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 bool ended(pid_t pid, int fd) {
   if (fd < 0) return kill(pid, 0) != 0 && errno == ESRCH;
@@ -30,16 +42,18 @@ void die_with_parent() {
   if (getppid() != parent) raise(SIGKILL);  // it ended between the two lines
 }
 
-Watchdog::Watchdog(Seat* seats, int local_rank, int local_size, int rank, std::string host, const RunStatus& status, WatchOptions options, Alarm alarm)
-    : seats_(seats), me_(local_rank), size_(local_size), host_(std::move(host)), status_(status), options_(options), alarm_(std::move(alarm)),
+Watchdog::Watchdog(Seat* seats, int local_rank, int local_size, int rank, std::string host, const RunStatus& status, WatchOptions options, WatchActions actions)
+    : seats_(seats), me_(local_rank), size_(local_size), host_(std::move(host)), status_(status), options_(options), actions_(std::move(actions)),
       pidfds_(static_cast<size_t>(local_size), -1), deadline_(options.limits, options.period) {
   seats_[me_].rank = rank;
   show();
   seats_[me_].pid = getpid();
+  watch_stack_of_this_thread();
   thread_ = std::thread([this] { watch(); });
 }
 
-Watchdog::~Watchdog() {
+void Watchdog::stop() {
+  if (!thread_.joinable()) return;
   seats_[me_].leaving = 1;
   {
     const std::lock_guard lock(mutex_);
@@ -47,6 +61,10 @@ Watchdog::~Watchdog() {
   }
   wake_.notify_all();
   thread_.join();
+}
+
+Watchdog::~Watchdog() {
+  stop();
   for (const int fd : pidfds_)
     if (fd >= 0) ::close(fd);
 }
@@ -55,17 +73,14 @@ void Watchdog::show() {
   Seat& seat = seats_[me_];
   std::snprintf(seat.phase, sizeof seat.phase, "%s", status_.phase());
   seat.step = status_.step();
-  seat.progress = status_.progress();
+  seat.meetings = actions_.refresh();
   seat.beat = now();
 }
 
 std::vector<RankState> Watchdog::ranks() const {
   std::vector<RankState> all;
-  for (int r = 0; r < size_; ++r) {
-    const Seat& s = seats_[r];
-    const auto pid = static_cast<pid_t>(s.pid.load());
-    if (pid) all.push_back({s.rank, pid, s.step, s.progress, now() - s.beat, process_stopped(pid), s.phase});
-  }
+  for (int r = 0; r < size_; ++r)
+    if (seats_[r].pid) all.push_back(state_of(seats_[r], now()));
   return all;
 }
 
@@ -76,23 +91,63 @@ std::string Watchdog::dead_rank() {
     int& fd = pidfds_[static_cast<size_t>(r)];
     if (fd < 0) fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (!ended(pid, fd) || seats_[r].leaving) continue;
-    return describe({seats_[r].rank, pid, seats_[r].step, seats_[r].progress, 0, false, seats_[r].phase}, host_) + ", has ended unexpectedly";
+    return describe(state_of(seats_[r], now()), host_) + ", has ended unexpectedly";
   }
   return {};
 }
 
-std::string Watchdog::hang(const std::vector<RankState>& states) {
+std::string Watchdog::hang() {
   const bool expired = deadline_.expired(now(), status_.phase(), status_.progress());
   if (!expired || expired_ == 0) expired_ = expired ? now() : 0;
   if (!expired) return {};
   const std::string waited = "nothing has moved for " + std::to_string(std::lround(deadline_.limit())) + " s in " + status_.phase() + ", step " +
                              std::to_string(status_.step());
   const double patience = 3 * options_.period + 1;
-  const auto guilty = culprit(states, patience);
+  const auto guilty = culprit(ranks(), patience);
   const auto elsewhere = options_.awaited();
   if (guilty && (elsewhere.empty() || guilty->stopped || guilty->silent > patience)) return waited + "; at fault: " + describe(*guilty, host_);
   if (elsewhere.empty()) return waited + "; no rank of " + host_ + " is behind the others";
   return now() - expired_ > options_.period + 1 ? waited + "; " + elsewhere : "";
+}
+
+const Seat* Watchdog::finder() const {
+  for (int r = 0; r < size_; ++r)
+    if (r != me_ && seats_[r].fault) return &seats_[r];
+  return nullptr;
+}
+
+bool Watchdog::others_recorded() const {
+  for (int r = 0; r < size_; ++r) {
+    const auto pid = static_cast<pid_t>(seats_[r].pid.load());
+    if (r == me_ || !pid || seats_[r].leaving || seats_[r].recorded) continue;
+    if (!ended(pid, pidfds_[static_cast<size_t>(r)]) && !process_stopped(pid)) return false;
+  }
+  return true;
+}
+
+void Watchdog::await_records() const {
+  for (const double start = now(); now() - start < kOthers && !others_recorded();) sleep(0.02);
+}
+
+Finding Watchdog::finding(ExitCode code, const std::string& reason, bool first) const {
+  return {code, reason, first, ranks(), seats_[me_].journal.last()};
+}
+
+void Watchdog::raise(ExitCode code, const std::string& reason, bool first) {
+  std::thread([code] {
+    std::this_thread::sleep_for(kLastResort);
+    ::_exit(static_cast<int>(code));
+  }).detach();
+  if (first) announce(code);
+  Finding found = finding(code, reason, first);
+  found.stack = stack();
+  actions_.record(found);
+  seats_[me_].recorded = 1;
+  if (first) await_records();
+  else sleep(2 * kOthers + options_.linger);  // the finder ends the job; this rank does if that fails
+  sleep(options_.linger);
+  actions_.end(code);
+  ::_exit(static_cast<int>(code));
 }
 
 void Watchdog::watch() {
@@ -100,11 +155,15 @@ void Watchdog::watch() {
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, std::chrono::duration<double>(options_.period), [this] { return stop_; })) {
+  double looked = now();
+  while (!wake_.wait_for(lock, std::chrono::duration<double>(std::min(kGlance, options_.period)), [this] { return stop_; })) {
+    if (const Seat* other = finder())
+      raise(static_cast<ExitCode>(other->fault.load()), "rank " + std::to_string(other->rank) + " of this host found a fault and ends the job", false);
+    if (now() - looked < options_.period) continue;
+    looked = now();
     show();
-    if (const auto dead = dead_rank(); !dead.empty()) return alarm_(ExitCode::kPeerDied, dead, ranks());
-    const auto states = ranks();
-    if (const auto stuck = hang(states); !stuck.empty()) return alarm_(ExitCode::kHang, stuck, states);
+    if (const auto dead = dead_rank(); !dead.empty()) raise(ExitCode::kPeerDied, dead, true);
+    if (const auto why = hang(); !why.empty()) raise(ExitCode::kHang, why, true);
   }
 }
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Stuck, dead and signalled ranks of 4: a stopped rank ends the job within its deadline with 8 and is named; a job that was
+# Stuck, dead and signalled ranks of 4: a stopped rank ends the job within its deadline with 8 and is named, and so is one in an
+# endless loop, with its stack and the collectives of all; a job that was
 # suspended as a whole goes on; ranks die with their launcher; a rank ended by any signal is named by the others; signals at random
 # instants end with 75 and leave whole checkpoints.
-# Usage: hang.sh FMTRAIN SOURCE
+# Usage: hang.sh FMTRAIN SOURCE LOOP_ON_SIGNAL
 set -euo pipefail
-fmtrain=$1 source=$2
+fmtrain=$1 source=$2 loop=$3
 work=$(mktemp -d)
 trap 'kill -9 $(processes .*) 2> /dev/null || true; rm -rf $work' EXIT
 export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
@@ -15,7 +16,7 @@ ranks=4 steps=100000
 run() {  # DIRECTORY ARGUMENTS...: mpirun is the process itself, so that $! is its id
   local dir=$1
   shift
-  exec mpirun -np $ranks "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$dir" --set report.progress=off \
+  exec mpirun -np $ranks -x "LD_PRELOAD=$loop" "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$dir" --set report.progress=off \
     --set report.bootstrap=0 --set data.validation=null --set data.test=null --set schedule.steps=$steps --set checkpoint.every=20 "$@"
 }
 fail() { echo "hang.sh: $*"; cat "$work/output" "$work"/*/failure.txt 2> /dev/null || true; exit 1; }
@@ -72,6 +73,33 @@ for rank in 0 2; do
   none_left stopped$rank 5
   echo "rank $rank stopped: exit $code, named"
 done
+
+start looping
+wait_for_steps looping 100
+kill -USR2 "$(pid_of looping 2)"
+finish 14
+((code != 0)) || fail "exit 0 with a rank in an endless loop"
+[[ $(field looping/exit.json code) == 8 ]] || fail "exit.json does not say 8"
+grep -qE "at fault: rank 2 on " "$work/looping/failure.txt" || fail "rank 2 is not named"
+last="^  rank [0-3] on .*, last [a-z_]+ of [0-9]+ bytes \(collective [0-9]+, (issued|running|done) for [0-9]+ s\)"
+(($(grep -cE "$last" "$work/looping/failure.txt") == 4)) || fail "failure.txt lacks the last collectives of the ranks"
+for rank in 0 1 2 3; do
+  file=$work/looping/failure.rank-$rank.json
+  [[ -f $file ]] || fail "rank $rank left no record"
+  (($(stat -c %s "$file") < 60000)) || fail "$file is large"
+  python3 - "$file" "$rank" << 'END' || fail "the record of rank $rank is not what it should be"
+import json, sys
+record, rank = json.load(open(sys.argv[1])), int(sys.argv[2])
+calls, stack = record["collectives"], record["stack"]
+assert record["rank"] == rank and len(record["ranks_of_host"]) == 4, record
+assert len(calls) == 64 and [c["seq"] for c in calls] == list(range(calls[0]["seq"], calls[0]["seq"] + 64)), calls
+assert any("endless_loop" in line for line in stack) == (rank == 2), stack
+assert rank == 2 or any("Peers::await" in line for line in stack), stack
+assert rank == 2 or any(call["state"] == "running" for call in calls), calls
+END
+done
+none_left looping 5
+echo "rank 2 in an endless loop: exit $code, named, stacks and collectives of all ranks"
 
 start suspended
 kill -STOP $(processes suspended)

@@ -51,7 +51,7 @@ std::vector<Backend> fmtrain::backends() {
 }
 
 int main(int argc, char** argv) {
-  if (MpiSession::launched()) session.emplace();
+  if (std::getenv("OMPI_COMM_WORLD_SIZE")) session.emplace();
   gpus = visible_gpus().size();
   testing::InitGoogleTest(&argc, argv);
   if (session && session->rank() != 0) {
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
     delete listeners.Release(listeners.default_result_printer());
     listeners.Append(new FailuresOnly);
   }
-  const int needed = session && !ranks_may_share_a_gpu() ? session->local_size() : 1;
+  const int needed = session && !(std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") && nccl_lets_ranks_share_a_gpu()) ? session->local_size() : 1;
   const int result = run_tests_with_gpus(static_cast<size_t>(needed));
   session.reset();
   return result;

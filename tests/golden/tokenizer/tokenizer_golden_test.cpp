@@ -9,7 +9,6 @@
 
 #include "runtime/hash.h"
 #include "runtime/json.h"
-#include "runtime/model_path.h"
 #include "runtime/text/tokenizer.h"
 
 namespace fmtrain {
@@ -138,7 +137,8 @@ void compare_blocks(const Tokenizer& tokenizer, const Json& file) {
 class TokenizerGolden : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string folder = cache_dir() + "/all-MiniLM-L6-v2";
+    const char *cache = std::getenv("FMTRAIN_HOME"), *home = std::getenv("HOME");
+    const std::string folder = (cache ? cache : std::string(home ? home : "") + "/.cache/fmtrain") + "/all-MiniLM-L6-v2";
     if (!std::filesystem::exists(folder + "/tokenizer.json"))
       GTEST_SKIP() << "no tokenizer in " << folder << " (launch/setup.sh fetches it)";
     tokenizer_ = load_tokenizer(folder);

@@ -1,5 +1,6 @@
-// The contract on the world of one and on ranks as threads.
+// The contract on the world of one, on ranks as threads, and on such that keep a journal.
 #include "tests/multirank/comm_contract.h"
+#include "comm/recording_communicator.h"
 #include "comm/thread_communicator.h"
 
 namespace fmtrain {
@@ -12,6 +13,13 @@ std::vector<Backend> backends() {
     const auto threads = [size](const auto& body) { run_ranks(size, body); };
     all.push_back({.name = "threads_" + std::to_string(size), .run = threads, .run_to_ruin = threads});
   }
+  const auto recorded = [](const auto& body) {
+    run_ranks(3, [&](Communicator& comm) {
+      Journal journal{};
+      body(*make_recording_communicator(comm, journal));
+    });
+  };
+  all.push_back({.name = "recorded_3", .run = recorded, .run_to_ruin = recorded});
   return all;
 }
 

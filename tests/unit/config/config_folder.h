@@ -8,6 +8,7 @@
 
 #include "runtime/config/config.h"
 #include "runtime/errors.h"
+#include "runtime/model_path.h"
 #include "tests/support/temporary_folder.h"
 
 namespace fmtrain {
@@ -23,7 +24,7 @@ class ConfigFolder : public TemporaryFolder {
     for (const char* name : {"m", "folder", "home"}) std::filesystem::create_directory(path(name));
     write("m/config.json", "{}");
     for (const char* name : {"t.conll", "v.conll", "d.csv"}) write(name, "a O\n");
-    setenv("FMTRAIN_HOME", path("home").c_str(), 1);
+    set_cache_dir(path("home"));
   }
 
   Config load(const std::string& text, const std::vector<std::string>& overrides = {}) const {

@@ -13,6 +13,7 @@
 #include "runtime/data/dataset_file.h"
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
+#include "runtime/model_path.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/text/small_tokenizer.h"
 
@@ -44,7 +45,7 @@ class Prepare : public TemporaryFolder {
     TemporaryFolder::SetUp();
     tokenizer_ = small_tokenizer(folder_ / "model");
     home_ = folder_ / "home";
-    setenv("FMTRAIN_HOME", home_.c_str(), 1);
+    set_cache_dir(home_);
   }
   DatasetFile prepare(const std::string& file, const PrepareOptions& options) {
     result_ = prepare_file(file, options, *tokenizer_, path("out.h5"));

@@ -44,6 +44,23 @@ TEST(Deadline, OfAStepFollowsTheMedian) {
   }
 }
 
+/// The first batch has the deadline of a phase, the others follow their own median, which outlasts the steps between evaluations.
+TEST(Deadline, OfAnEvaluationBatchFollowsTheMedianOfBatches) {
+  Deadline deadline({600, 60}, 2);
+  EXPECT_FALSE(deadline.expired(0, "evaluate", 0));
+  EXPECT_EQ(deadline.limit(), 600);
+  double t = 2;
+  uint64_t done = 1;
+  for (; done <= 10; ++done)
+    for (int i = 0; i < 10; ++i, t += 2) ASSERT_FALSE(deadline.expired(t, "evaluate", done)) << t;
+  EXPECT_EQ(deadline.limit(), 200);
+  for (; done <= 20; ++done, t += 2) ASSERT_FALSE(deadline.expired(t, "train", done)) << t;
+  EXPECT_EQ(deadline.limit(), 60);
+  ASSERT_FALSE(deadline.expired(t, "metrics", done));
+  EXPECT_EQ(deadline.limit(), 600);
+  EXPECT_EQ(expiry(deadline, t + 2, t + 2000, "evaluate", done + 1), t + 2 + 202);
+}
+
 TEST(Deadline, OnlyTheLast50StepsCount) {
   Deadline deadline({600, 60}, 2);
   double t = 0;
@@ -72,8 +89,8 @@ TEST(Deadline, ALateLookStartsItAnew) {
   EXPECT_EQ(expiry(deadline, 5002, 9000, "load", 1), 5602);
 }
 
-RankState state(int64_t rank, uint64_t progress, double silent = 0, bool stopped = false) {
-  return {rank, 100 + rank, 5, progress, silent, stopped, "train"};
+RankState state(int64_t rank, uint64_t issued, double silent = 0, bool stopped = false, uint64_t meetings = 4) {
+  return {rank, 100 + rank, 5, issued, meetings, silent, stopped, "train", {}};
 }
 
 TEST(Culprit, IsTheStoppedElseTheSilentElseTheOneBehind) {
@@ -84,6 +101,8 @@ TEST(Culprit, IsTheStoppedElseTheSilentElseTheOneBehind) {
       {{state(0, 9), state(1, 8), state(2, 9)}, 1},
       {{state(0, 9), state(1, 9), state(2, 9)}, -1},
       {{state(0, 8), state(1, 8), state(2, 9)}, -1},
+      {{state(0, 9), state(1, 9, 0, false, 3), state(2, 9)}, 1},  // the others are a barrier ahead
+      {{state(0, 9, 0, false, 3), state(1, 8, 0, false, 4), state(2, 9, 0, false, 3)}, 1},
       {{state(0, 8)}, -1},
   };
   for (size_t i = 0; i < std::size(cases); ++i) {
@@ -94,6 +113,11 @@ TEST(Culprit, IsTheStoppedElseTheSilentElseTheOneBehind) {
 
 TEST(Culprit, IsDescribed) {
   EXPECT_EQ(describe(state(3, 9, 0, true), "n7"), "rank 3 on n7 (process 103, stopped), in train, step 5");
+}
+
+TEST(Collectives, AreDescribed) {
+  EXPECT_EQ(describe(Collective{17, Collective::Op::kAllReduce, 4096, Collective::State::kRunning, 10}, 13.2),
+            "all_reduce of 4096 bytes (collective 17, running for 3 s)");
 }
 
 TEST(ProcessStopped, SeesStopAndContinue) {

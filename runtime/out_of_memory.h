@@ -1,0 +1,22 @@
+// A run that ended because memory ran out: what it held, what it asked for, and what to change.
+#pragma once
+#include <exception>
+#include <string>
+
+#include "runtime/config/config.h"
+#include "runtime/json.h"
+
+namespace fmtrain {
+
+/// Memory of the host (std::bad_alloc, LibTorch's CPU allocator) or of a GPU (c10::OutOfMemoryError) ran out.
+bool is_out_of_memory(const std::exception& error);
+
+/// One line for people: the bytes that were missing where they are known, what the tensors of this rank held at that moment by
+/// purpose, and which keys to change.
+std::string out_of_memory_text(const std::exception& error, const Config& config);
+
+/// For failure.json: {purpose: {now, peak}} in bytes (ledger.h), at the moment of the last shortage if there was one, and then
+/// {asked: bytes} too.
+Json ledger_json();
+
+}  // namespace fmtrain
