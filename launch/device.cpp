@@ -10,7 +10,6 @@
 
 #include "comm/gpu.h"
 #include "comm/nccl_communicator.h"
-#include "launch/environment.h"
 #include "runtime/errors.h"
 
 namespace fmtrain {
@@ -89,12 +88,13 @@ void check_placements(const std::vector<Placement>& placements, bool shared) {
                     "\nstart as many ranks a host as it has GPUs, or set engine.device: cpu");
 }
 
-DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name) {
+DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name,
+                              bool share_gpus) {
   if (wanted == Device::kCpu) return {std::move(host), "cpu"};
   const auto gpus = visible_gpus();
   const int gpu = gpu_of(wanted, local_rank, static_cast<int>(gpus.size()));
   const Placement mine{host->rank(), host_name, gpu, gpu < 0 ? "" : gpus[static_cast<size_t>(gpu)].uuid};
-  check_placements(gathered(*host, mine), gpu_sharing_wanted() && nccl_lets_ranks_share_a_gpu());
+  check_placements(gathered(*host, mine), share_gpus && nccl_lets_ranks_share_a_gpu());
   if (gpu < 0) return {std::move(host), "cpu"};
   make_gpus_deterministic();
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(gpu));

@@ -30,8 +30,10 @@ struct DeviceWorld {
   std::string device;                  ///< "cpu" or "cuda:N"
 };
 
-/// Collective over `host`. For a GPU also: deterministic algorithms, no TF32, cuBLAS with a fixed workspace. Throws
+/// Collective over `host`. `share_gpus`: a GPU may have several ranks, where NCCL can do that. For a GPU also: deterministic
+/// algorithms, no TF32, cuBLAS with a fixed workspace. Throws
 /// ConfigError, and CommError when NCCL fails. Device::kCpu touches no driver.
-DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name);
+DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name,
+                              bool share_gpus = false);
 
 }  // namespace fmtrain

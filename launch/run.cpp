@@ -155,7 +155,7 @@ void join(World& world, Ending& ending, const Config& config, MpiSession* sessio
   auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
   check_agreement(*host, computation_hash(config) + config.run.dir);
   world.seats.emplace(*host, local_size);
-  world.device = make_device_world(config.engine.device, std::move(host), local_rank, ending.host);
+  world.device = make_device_world(config.engine.device, std::move(host), local_rank, ending.host, gpu_sharing_wanted());
   ending.device = world.device.device;
   Seat* const seats = world.seats->data();
   world.comm = make_recording_communicator(*world.device.comm, seats[local_rank].journal);

@@ -39,9 +39,9 @@ TEST(Replicas, EqualOnesPass) {
 
 TEST(Replicas, OneFlippedBitNamesItsRank) {
   std::mt19937 random(1);
-  for (int i = 0; i < 50; ++i) {
-    const int odd = static_cast<int>(random() % 4);
-    const auto said = check(4, odd, static_cast<int64_t>(random() % 51), static_cast<int>(random() % 32));
+  for (int i = 0; i < 150; ++i) {
+    const int ranks = i % 3 == 0 ? 3 : i % 3 == 1 ? 4 : 8, odd = static_cast<int>(random() % static_cast<unsigned>(ranks));
+    const auto said = check(ranks, odd, static_cast<int64_t>(random() % 51), static_cast<int>(random() % 32));
     const std::string name = "rank " + std::to_string(odd) + " on node" + std::to_string(odd);
     ASSERT_THAT(said, HasSubstr("different: " + name + ". "));
   }

@@ -30,6 +30,18 @@ TEST(Stragglers, OneOfHalfTheSpeedIsNamedOnceWithinSixtySteps) {
   EXPECT_THAT(all.begin()->second, testing::StartsWith("rank 3 on node1 is slow: 500 tokens/s against 1000 of the fastest rank"));
 }
 
+TEST(Stragglers, OneOfHalfTheSpeedIsNamedThroughNoise) {
+  for (int slow = 0; slow < 4; ++slow) {
+    std::vector<std::mt19937> random;
+    for (unsigned r = 0; r < 4; ++r) random.emplace_back(10 * r + static_cast<unsigned>(slow));
+    const auto all = said(4, 60, [&](int rank, int64_t) {
+      return (rank == slow ? 2.0 : 1.0) * std::uniform_real_distribution<>(0.9, 1.1)(random[static_cast<size_t>(rank)]);
+    });
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_THAT(all.at(60), testing::StartsWith("rank " + std::to_string(slow) + " on "));
+  }
+}
+
 TEST(Stragglers, NoiseOfTenPercentIsNone) {
   std::vector<std::mt19937> random;
   for (unsigned r = 0; r < 4; ++r) random.emplace_back(r);
