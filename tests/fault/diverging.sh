@@ -31,6 +31,11 @@ assert all(r["code"] == 6 and r["reason"] == records[0]["reason"] for r in recor
 step, ids = re.search(r"at step (\d+) .*; samples ([0-9, ]+)$", records[0]["reason"]).groups()
 assert len(ids.split(",")) == 16, ids
 assert {last_step("r1"), last_step("r2")} == {int(step) - 1}, step
+warnings = [[json.loads(line) for line in open(f"{sys.argv[1]}/{run}/warnings.jsonl")] for run in ("r1", "r2")]
+assert warnings[0] == warnings[1], warnings
+skipped = [w for w in warnings[0] if w["kind"] == "not_finite"]
+assert [w["step"] for w in skipped] == [int(step) - 2, int(step) - 1, int(step)], skipped
+assert ", ".join(map(str, skipped[-1]["samples"])) == ids and len(skipped[-1]["texts"]) == 16, (skipped[-1], ids)
 data = open(f"{sys.argv[1]}/r1.safetensors", "rb").read()
 weights = struct.unpack(f"<{(len(data) - 8 - struct.unpack('<Q', data[:8])[0]) // 4}f", data[8 + struct.unpack("<Q", data[:8])[0]:])
 assert all(abs(w) < 3e38 for w in weights), "the checkpoint is not a good one"

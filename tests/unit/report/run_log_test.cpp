@@ -41,6 +41,7 @@ void take_steps(RunLog& log, int64_t from, int64_t to) {
   for (int64_t step = from; step <= to; ++step) {
     log.step(record(step));
     if (step % 2 == 0) log.evaluation(evaluation(step));
+    if (step % 3 == 0) log.warning({{"step", step}, {"kind", "spike"}});
   }
 }
 
@@ -90,11 +91,13 @@ TEST_F(RunLogTest, EachLineIsInTheFileAtOnce) {
 
 TEST_F(RunLogTest, AResumedRunHasTheLogsOfAnUninterruptedOne) {
   { RunLog log(folder_.string(), 0, false); take_steps(log, 1, 10); log.sync(); }
-  const std::string steps = content("log.jsonl"), evaluations = content("eval.jsonl");
+  const std::string steps = content("log.jsonl"), evaluations = content("eval.jsonl"), warnings = content("warnings.jsonl");
+  EXPECT_EQ(read_jsonl(path("warnings.jsonl")).size(), 3u);
   for (int64_t at = 1; at <= 10; ++at) {
     { RunLog log(folder_.string(), at, false); take_steps(log, at + 1, 10); }
     EXPECT_EQ(content("log.jsonl"), steps) << "resumed at " << at;
     EXPECT_EQ(content("eval.jsonl"), evaluations) << "resumed at " << at;
+    EXPECT_EQ(content("warnings.jsonl"), warnings) << "resumed at " << at;
   }
 }
 
