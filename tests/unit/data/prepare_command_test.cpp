@@ -9,7 +9,6 @@
 
 #include "runtime/data/dataset_file.h"
 #include "runtime/json.h"
-#include "runtime/model_path.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/data/malformed.h"
 #include "tests/unit/text/small_tokenizer.h"
@@ -36,7 +35,7 @@ class PrepareCommand : public TemporaryFolder {
   void SetUp() override {
     TemporaryFolder::SetUp();
     small_tokenizer(folder_ / "model");
-    set_cache_dir(path("home"));
+    setenv("FMTRAIN_HOME", path("home").c_str(), 1);  // for the program
   }
   std::string command(const std::string& input, const std::string& output, const std::string& more = "") const {
     return std::string("timeout -k 5 30 ") + FMTRAIN_BINARY + " prepare --model " + path("model") + " " + path(input) + " -o " +
