@@ -1,6 +1,7 @@
 #include "runtime/run_outputs.h"
 
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,6 +72,13 @@ std::string first_of(const Json& ids) {
   return text + (ids.size() > kShown ? ", ... (" + std::to_string(ids.size()) + ")" : "");
 }
 
+/// Where anyone may write, anyone may put a checkpoint or a link in the way of what is written.
+void must_be_private(const std::string& dir) {
+  struct stat info {};
+  if (::stat(dir.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0)
+    throw ConfigError(dir + ": every user of this machine may write there; choose another run.dir, or chmod o-w it if you trust what it holds");
+}
+
 /// What an earlier run left in its directory, except for its config.
 void remove_old_run(const std::string& dir) {
   std::vector<std::string> names;
@@ -90,6 +98,7 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     std::error_code error;
     fs::create_directories(dir_, error);
     if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
+    for (const auto& dir : {dir_, checkpoint_dir(), model_dir()}) must_be_private(dir);
     posix_files().sync_dir(fs::absolute(dir_).parent_path().string());  // its name lasts as what is in it does; no rule where that fails
     lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options.host, options.job, options.restart));
     clear_exit(dir_);

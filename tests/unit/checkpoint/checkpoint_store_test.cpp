@@ -83,6 +83,32 @@ TEST_F(Checkpoints, ADamagedNewestIsNamedSetAsideAndTheOneBeforeUsed) {
   }
 }
 
+/// A manifest, sealed and whole, whose file has one of 200 names: none is opened but a shard's own.
+TEST_F(Checkpoints, HostileNamesAreRefused) {
+  save(1, {1});
+  const Json good = read_manifest(posix_files(), dir() + "/step-1");
+  const std::string own = shard_name(0, 1), target = path("outside");
+  write("outside", content(shard(1, 0, 1)));
+  std::vector<std::string> names{"", ".", "..", "/", target, "/dev/zero", "/proc/self/mem", "../../outside", "./" + own, own + "/", "../step-1/" + own,
+                                 std::string(256, 'a'), std::string(5000, '/'), own + std::string(1, '\0'), "shard-00000-of-00002.safetensors"};
+  for (char c = 1; c < 32; ++c) names.push_back(own + c);
+  for (int depth = 1; names.size() < 150; ++depth) {
+    std::string up;
+    for (int i = 0; i < depth; ++i) up += "../";
+    names.push_back(up + "outside");
+    names.push_back(up + own);
+    names.push_back("x/" + up + own);
+  }
+  for (int i = 0; names.size() < 200; ++i) names.push_back("shard-" + std::to_string(i) + "-of-00001.safetensors");
+  for (const auto& name : names) {
+    Json members = good;
+    members.erase("sha256");
+    members["files"][0]["name"] = name;
+    write("checkpoints/step-1/manifest.json", manifest_text(members));
+    EXPECT_THROW(read_manifest(posix_files(), dir() + "/step-1"), CheckpointError) << name;
+  }
+}
+
 TEST_F(Checkpoints, NoneOfSeveralIsValid) {
   save(2, {1, 2});
   for (const int64_t step : {1, 2}) write(shard(step, 0, 2), "x");
