@@ -181,14 +181,14 @@ TEST_F(Kill9, NothingAcknowledgedIsLostAndNothingTornIsVisible) {
 
 TEST_F(Kill9, AWriterInPlaceIsCaught) {
   constexpr int64_t kAll = 1000;  // deletions take time in which nothing is torn
-  const auto figures = kill_often(protocol(broken(Broken::kWritesInPlace), kAll), 100, true, by_protocol);
+  const auto figures = kill_often(protocol(broken(Broken::kWritesInPlace), kAll), 150, true, by_protocol);
   EXPECT_GE(figures.failed, figures.kills * 3 / 10);
   print("broken writer WritesInPlace (must fail)", figures);
 }
 
 TEST_F(Kill9, RanksThatCommitAloneAreCaught) {
   const Look look = [](const std::string& dir, int ranks, int64_t) { return examine_shards(dir, ranks); };
-  const auto figures = kill_often(commit_alone, 40, true, look);
+  const auto figures = kill_often(commit_alone, 100, true, look);
   EXPECT_GT(figures.failed, 0);
   print("broken writer CommitsAlone (must fail)", figures);
 }
