@@ -61,7 +61,7 @@ class Folder:
         self.fmtrain, self.faulty = programs
         self.path = Path(tempfile.mkdtemp(prefix="fault-"))
         self.shared = Path(tempfile.mkdtemp(prefix="fault-", dir="/dev/shm"))
-        self.count, self.lock = 0, threading.Lock()
+        self.count, self.lock, self.launchers = 0, threading.Lock(), []
 
     def __enter__(self):
         return self
@@ -69,6 +69,14 @@ class Folder:
     def __exit__(self, *_):
         for folder in (self.path, self.shared):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def abandon(self, *_):
+        """For SIGTERM, of ctest or timeout: nothing stays."""
+        for launcher in self.launchers:
+            launcher.kill()  # its ranks die with it
+        time.sleep(1)
+        self.__exit__()
+        os._exit(143)
 
     def new(self):
         """A name for a run directory, not made yet."""
@@ -96,6 +104,7 @@ class Job:
         with open(self.text, "wb") as text:
             self.process = subprocess.Popen([str(word) for word in command], env={k: str(v) for k, v in variables.items()},
                                             stdin=subprocess.DEVNULL, stdout=text, stderr=text)
+        folder.launchers.append(self.process)
 
     def __enter__(self):
         return self
@@ -222,19 +231,18 @@ def trials(number, release):
 
 
 def run_trials(trial, cases, workers=2):
-    """trial(case) for every case, some at a time: its results, and how many failed, which is printed."""
+    """trial(case) for every case, some at a time: the results, and how many failed, which is printed."""
     results, failures = [], []
 
     def one(case):
         try:
             results.append(trial(case))
         except Failed as failure:
-            failures.append(f"{case}: {failure}")
+            failures.append(case)
+            print(f"failed: {case}: {failure}", flush=True)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(one, cases))
-    for failure in failures:
-        print("failed:", failure, flush=True)
     return results, len(failures)
 
 
@@ -261,6 +269,7 @@ def main(*tests):
     """Usage of every such test: FMTRAIN FMTRAIN_FAULTY [TEST...]"""
     chosen = [test for test in tests if not sys.argv[3:] or test.__name__ in sys.argv[3:]]
     with Folder(sys.argv[1:3]) as folder:
+        signal.signal(signal.SIGTERM, folder.abandon)
         failed = [test.__name__ for test in chosen if guarded(test, folder)]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
