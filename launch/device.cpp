@@ -1,13 +1,13 @@
 #include "launch/device.h"
 
 #include <ATen/Context.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <map>
 
+#include "comm/gather.h"
 #include "comm/gpu.h"
 #include "comm/nccl_communicator.h"
 #include "runtime/errors.h"
@@ -25,12 +25,9 @@ std::vector<Placement> gathered(Communicator& comm, const Placement& mine) {
   Card card{mine.rank, mine.gpu, {}, {}};
   std::strncpy(card.host, mine.host.c_str(), sizeof card.host - 1);
   std::strncpy(card.uuid, mine.uuid.c_str(), sizeof card.uuid - 1);
-  auto own = at::zeros({static_cast<int64_t>(sizeof card)}, at::kByte), all = at::zeros({own.numel() * comm.size()}, at::kByte);
-  std::memcpy(own.data_ptr(), &card, sizeof card);
-  comm.all_gather(all, own).wait();
   std::vector<Placement> placements;
-  for (int r = 0; r < comm.size(); ++r) {
-    std::memcpy(&card, static_cast<const char*>(all.data_ptr()) + static_cast<size_t>(r) * sizeof card, sizeof card);
+  for (const auto& row : gather_rows(comm, {reinterpret_cast<const char*>(&card), sizeof card}, sizeof card)) {
+    std::memcpy(&card, row.data(), sizeof card);
     placements.push_back({card.rank, card.host, card.gpu, card.uuid});
   }
   return placements;

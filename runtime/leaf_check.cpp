@@ -1,9 +1,6 @@
 #include "runtime/leaf_check.h"
 
-#include <ATen/ATen.h>
-
-#include <cstring>
-
+#include "comm/gather.h"
 #include "runtime/data/plan.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
@@ -15,18 +12,6 @@ constexpr size_t kHash = 32;  ///< hexadecimal digits
 
 std::string hash_of(const void* data, size_t bytes) { return xxh3_hex(data, bytes); }
 
-/// `bytes` bytes of every rank, of which `mine` fills the first.
-std::vector<std::string> gathered(Communicator& comm, const std::string& mine, size_t bytes) {
-  const auto width = static_cast<int64_t>(bytes);
-  auto own = at::zeros({width}, at::kByte), all = at::zeros({width * comm.size()}, at::kByte);
-  std::memcpy(own.data_ptr(), mine.data(), std::min(mine.size(), bytes));
-  comm.all_gather(all, own).wait();
-  std::vector<std::string> texts;
-  for (int rank = 0; rank < comm.size(); ++rank)
-    texts.emplace_back(static_cast<const char*>(all.const_data_ptr()) + static_cast<size_t>(rank) * bytes, bytes);
-  return texts;
-}
-
 /// Of the bits: two NaNs may be equal.
 std::string hash_of(const LeafDigest& digest) {
   const std::string text = hash_of(&digest.loss, sizeof digest.loss) + digest.gradient;
@@ -36,7 +21,7 @@ std::string hash_of(const LeafDigest& digest) {
 }  // namespace
 
 LeafCheck::LeafCheck(Communicator& comm, const std::string& host, const std::string& kind)
-    : comm_(comm), names_(gathered(comm, host, 64)), kinds_(gathered(comm, hash_of(kind.data(), kind.size()), kHash)) {
+    : comm_(comm), names_(gather_rows(comm, host, 64)), kinds_(gather_rows(comm, hash_of(kind.data(), kind.size()), kHash)) {
   for (size_t rank = 0; rank < names_.size(); ++rank)
     names_[rank] = "rank " + std::to_string(rank) + " on " + names_[rank].substr(0, names_[rank].find('\0'));
 }
@@ -54,7 +39,7 @@ LeafDuty LeafCheck::duty(int64_t step, int64_t slots, int64_t present) const {
 }
 
 void LeafCheck::compare(const LeafDuty& duty, const LeafDigest& owned, const LeafDigest& again) const {
-  const auto all = gathered(comm_, hash_of(owned) + hash_of(again), 2 * kHash);
+  const auto all = gather_rows(comm_, hash_of(owned) + hash_of(again), 2 * kHash);
   const auto owner = static_cast<size_t>(duty.owner), checker = static_cast<size_t>(duty.checker);
   if (all[owner].substr(0, kHash) == all[checker].substr(kHash)) return;
   throw NumericError("leaf " + std::to_string(duty.slot) + " of this step has other bits when it is computed again: first on " + names_[owner] +

@@ -4,9 +4,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
+#include "comm/gather.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
 
@@ -29,15 +29,10 @@ std::string hash_of(const std::vector<NamedParameter>& parameters) {
 
 void check_replicas(const std::vector<NamedParameter>& parameters, Communicator& comm, const std::string& host) {
   if (comm.size() == 1) return;
-  auto mine = at::zeros({static_cast<int64_t>(kRow)}, at::kByte), all = at::zeros({comm.size() * static_cast<int64_t>(kRow)}, at::kByte);
-  const std::string row = hash_of(parameters) + host.substr(0, kRow - kHashBytes - 1);
-  std::memcpy(mine.data_ptr(), row.data(), row.size());
-  comm.all_gather(all, mine).wait();
+  const auto rows = gather_rows(comm, hash_of(parameters) + host, kRow);
   std::map<std::string, std::vector<std::string>> groups;  // the ranks of each hash
-  for (int r = 0; r < comm.size(); ++r) {
-    const char* text = reinterpret_cast<const char*>(all.data_ptr<uint8_t>()) + static_cast<size_t>(r) * kRow;
-    groups[std::string(text, kHashBytes)].push_back("rank " + std::to_string(r) + " on " + (text + kHashBytes));
-  }
+  for (size_t r = 0; r < rows.size(); ++r)
+    groups[rows[r].substr(0, kHashBytes)].push_back("rank " + std::to_string(r) + " on " + (rows[r].c_str() + kHashBytes));
   if (groups.size() == 1) return;
   size_t largest = 0, of_that_size = 0;
   for (const auto& [hash, ranks] : groups) largest = std::max(largest, ranks.size());
