@@ -159,6 +159,7 @@ std::string Node::awaited() const {
       text += c10::str(text.empty() ? "" : "; ", name(ranks_[static_cast<size_t>(r)]), " waits for ", other);
   return text;
 }
+
 uint64_t Node::syncs() const { return seat(me_).phase.load(std::memory_order_relaxed); }
 
 void Node::close() {

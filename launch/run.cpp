@@ -166,6 +166,15 @@ void join(World& world, Ending& ending, const Config& config, MpiSession* sessio
                           actions_of(session, ending, *world.comm));
 }
 
+/// MPI, where a launcher started this process.
+void join_launched(std::optional<MpiSession>& session) try {
+  if (!launched_by_mpi()) return;
+  die_with_parent();
+  session.emplace(launched_processes());
+} catch (const CommError& error) {
+  throw ConfigError(error.what());
+}
+
 }  // namespace
 
 int run_training(const std::string& config_path, const std::vector<std::string>& overrides, bool resume) {
@@ -182,14 +191,7 @@ int run_training(const std::string& config_path, const std::vector<std::string>&
   World world;
   Ending ending;  // last, for its watchdog looks into the world
   options.status = &ending.status;
-  try {
-    if (launched_by_mpi()) {
-      die_with_parent();
-      session.emplace(launched_processes());
-    }
-  } catch (const CommError& error) {
-    throw ConfigError(error.what());
-  }
+  join_launched(session);
   std::optional<Config> config;
   const auto fail = [&](const std::string& message, ExitCode code) {
     if (session) fail_together(*session, ending, message, code);
