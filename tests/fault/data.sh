@@ -4,11 +4,7 @@
 # Usage: data.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'kill -9 ${job:-} 2> /dev/null || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home
-source "$source/tests/fault/ranks.sh"
-fail() { echo "data.sh: $*"; cat "$work/output" 2> /dev/null || true; exit 1; }
+source "$source/tests/support/whole_run.sh"
 
 run() {  # DIRECTORY DATA
   exec timeout -k 5 60 "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$1" --set "data.train=$2" --set report.progress=off \

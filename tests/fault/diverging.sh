@@ -3,11 +3,7 @@
 # failure.json, on any number of ranks alike; the last good checkpoint stays and loads. Usage: diverging.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export FMTRAIN_HOME=$work/home
-source "$source/tests/fault/ranks.sh"
-fail() { echo "diverging.sh: $*"; cat "$work/output"; exit 1; }
+source "$source/tests/support/whole_run.sh"
 
 # Weight decay of 1 at a rate of 10 multiplies every weight by -9 a step, until products of activations are beyond fp32.
 for ranks in 1 2; do

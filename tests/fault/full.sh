@@ -10,11 +10,8 @@ if [[ ${3:-} != inside ]]; then  # in a mount namespace of its own; as a user wh
   exec unshare ${map:-} -m "$0" "$1" "$2" inside
 fi
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'kill -9 ${job:-} 2> /dev/null || true; umount "$work/disk" 2> /dev/null || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home
-source "$source/tests/fault/ranks.sh"
-fail() { echo "full.sh: $*"; cat "$work/output" 2> /dev/null || true; exit 1; }
+source "$source/tests/support/whole_run.sh"
+trap 'pkill -9 -f "run.dir=$work/" || true; umount "$work/disk" 2> /dev/null || true; rm -rf "$work"' EXIT
 
 mount_disk() {  # OPTIONS: a new disk, with the run directory's lock, logs and config outside the measured room
   umount "$work/disk" 2> /dev/null || true

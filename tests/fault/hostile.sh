@@ -2,9 +2,7 @@
 # A run directory where anyone may write is refused with 2, before anything is written. Usage: hostile.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1
+source "$source/tests/support/whole_run.sh"
 for place in run run/checkpoints run/model; do
   mkdir -p "$work/$place"
   chmod 777 "$work/$place"

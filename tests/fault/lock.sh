@@ -4,15 +4,12 @@
 # Usage: lock.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'pkill -9 -f "run.dir=$work/" || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1
+source "$source/tests/support/whole_run.sh"
 
 run() {  # DIRECTORY STEPS: as the process itself, so that $! is its id
   exec timeout -k 5 120 "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$1" --set report.progress=off --set report.bootstrap=0 \
     --set data.validation=null --set data.test=null --set "schedule.steps=$2" --set checkpoint.every=20
 }
-fail() { echo "lock.sh: $*"; cat "$work"/output* 2> /dev/null || true; exit 1; }
 pid_of() { pgrep -f "^$fmtrain .*run.dir=$work/$1 "; }
 newest() { { ls "$work/$1/checkpoints" 2> /dev/null || true; } | sed -n 's/^step-//p' | sort -n | tail -n 1; }
 start() {  # DIRECTORY: sets job, waits for a checkpoint that is newer than the newest now

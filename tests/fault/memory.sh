@@ -4,9 +4,8 @@
 # Usage: memory.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2
+source "$source/tests/support/whole_run.sh"
+export MALLOC_ARENA_MAX=2
 cp -r "$source/configs/tiny_model" "$work/model"
 for size in hidden_size:512 intermediate_size:4096 num_attention_heads:8; do
   sed -i "s/\"${size%:*}\": [0-9]*/\"${size%:*}\": ${size#*:}/" "$work/model/config.json"
@@ -16,7 +15,6 @@ run() {  # DIRECTORY MICRO ARGUMENTS...
   exec "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/$1" --set "model.path=$work/model" --set "batch.micro=$2" \
     --set batch.global=128 --set schedule.steps=1 --set data.validation=null --set data.test=null --set report.progress=off "${@:3}"
 }
-fail() { echo "memory.sh: $*"; cat "$work/output" "$work"/*/failure.txt 2> /dev/null || true; exit 1; }
 
 run small 1 > "$work/output" 2>&1 &
 pid=$! peak=0

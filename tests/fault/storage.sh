@@ -3,10 +3,7 @@
 # there and what is not. Usage: storage.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'pkill -9 -f "run.dir=$work/" || true; rm -rf $work' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1
-fail() { echo "storage.sh: $*"; cat "$work/output" 2> /dev/null || true; exit 1; }
+source "$source/tests/support/whole_run.sh"
 
 broken() {  # DIRECTORY STEPS: starts a run and takes its folder for checkpoints away; sets job
   local i

@@ -1,13 +1,10 @@
 # Sourced by tests on several hosts that are network namespaces of this machine (cluster/netns). The caller has set fmtrain and
 # source. Sets work, an empty directory that goes, with all processes on the hosts, when the test ends.
+source "$source/tests/support/whole_run.sh"
 netns=$source/cluster/netns
-work=$(mktemp -d)
 net=$work/net
 trap '"$netns/down.sh" "$net"; rm -rf "$work"' EXIT
-source "$source/tests/fault/ranks.sh"
-export FMTRAIN_HOME=$work/home
 
-fail() { echo "$(basename "$0"): $*"; cat "$work/output" "$work"/*/exit.json "$work"/*/failure.txt 2> /dev/null || true; exit 1; }
 hosts_up() {  # HOSTS: ends the test with 77 where this machine cannot do it
   local code=0
   "$netns/down.sh" "$net"

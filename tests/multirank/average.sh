@@ -3,10 +3,7 @@
 # evaluates the trained weights; the same after a resume on another number of ranks and stage. Usage: average.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export FMTRAIN_HOME=$work/home
-source "$source/tests/fault/ranks.sh"
+source "$source/tests/support/whole_run.sh"
 
 run() {  # RANKS ZERO DIRECTORY ARGUMENTS...
   local ranks=$1 zero=$2 dir=$3
@@ -24,7 +21,6 @@ print([(r["step"], r["loss_hex"], r["grad_norm"]) for r in lines("log.jsonl")], 
       json.load(open(f"{sys.argv[1]}/report.json"))["weights_sha256"])
 P
 }
-fail() { echo "average.sh: $*"; exit 1; }
 
 run 2 2 averaged "${averaged[@]}"
 run 2 1 trained

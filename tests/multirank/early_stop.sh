@@ -3,9 +3,7 @@
 # when it is stopped after its first bad evaluation and continued on another number. Usage: early_stop.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+source "$source/tests/support/whole_run.sh"
 
 # Evaluations every 2 steps of a model that a rate of 1e-12 leaves where it is, and gains below 0.5 do not count: step 2 is the
 # best because it is the first, 4 and 6 are bad, and patience 2 ends the run at 6 of 13 steps.

@@ -3,9 +3,7 @@
 # loss_hex of every step, the final weights, and all evaluation figures. Usage: invariance.sh FMTRAIN SOURCE PRECISION
 set -euo pipefail
 fmtrain=$1 source=$2 precision=$3
-work=$(mktemp -d)
-trap "rm -rf $work" EXIT
-export FMTRAIN_HOME=$work/home OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+source "$source/tests/support/whole_run.sh"
 
 sets=()
 if [[ $precision == fp16 ]]; then sets=(--set data.validation=null --set data.test=null); fi  # slow on processors

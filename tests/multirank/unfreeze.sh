@@ -3,10 +3,7 @@
 # those of a run that nobody stopped; check shows the schedule. Usage: unfreeze.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export FMTRAIN_HOME=$work/home
-source "$source/tests/fault/ranks.sh"
+source "$source/tests/support/whole_run.sh"
 
 options=(--set report.progress=plain --set data.test=null --set data.validation=null --set report.bootstrap=0 --set schedule.steps=10
   --set finetune.unfreeze_every=3 --set checkpoint.every=2 --set checkpoint.keep=100 --set finetune.l2_start=1 --set optimizer.ema=0.8)
@@ -21,7 +18,6 @@ print([(r["step"], r["loss_hex"], r["grad_norm"]) for r in map(json.loads, open(
       json.load(open(f"{sys.argv[1]}/report.json"))["weights_sha256"])
 P
 }
-fail() { echo "unfreeze.sh: $*"; exit 1; }
 
 schedule="head, from step 3 layer 1, from step 6 layer 0, from step 9 embeddings"
 run 2 1 whole
