@@ -25,7 +25,7 @@ void must_agree(Communicator& comm, const std::string& input, const DatasetInfo&
   comm.broadcast(digits, 0).wait();
   auto differs = at::full({1}, at::equal(digits, mine) ? 0 : 1, at::kLong);
   comm.all_reduce(differs, ReduceOp::kMax).wait();
-  if (differs.item<int64_t>() > 0) throw DataError(input + ": ranks read other data than rank 0; the file was changed while the run started");
+  if (differs.item<int64_t>() > 0) throw DataError(input + ": ranks read other data than rank 0; the file was changed while the run started; start again when it is complete");
 }
 
 /// The file `input` as a data set; raw text is prepared once, by rank 0.

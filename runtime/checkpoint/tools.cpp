@@ -267,7 +267,7 @@ Json export_checkpoint(FileOps& files, const std::string& checkpoint, const std:
     header.tensors.push_back({name.substr(prefix.size()), "F32", tensor.shape, 0, 0});
     tensors.push_back(&tensor);
   }
-  if (tensors.empty() && weights == "ema") throw ConfigError(reader.dir() + ": holds no average of the weights (the run had optimizer.ema: 0)");
+  if (tensors.empty() && weights == "ema") throw ConfigError(reader.dir() + ": holds no average of the weights (the run had optimizer.ema: 0); use --weights trained");
   if (tensors.empty()) throw CheckpointError(reader.dir() + ": holds no parameters");
   const auto start = make_safetensors_header(header);
   write_new_file(files, output, [&](int fd) { return write_export(files, reader, start, tensors, fd); });

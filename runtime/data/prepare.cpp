@@ -184,7 +184,7 @@ PrepareResult prepare(const std::string& input, const PrepareOptions& options, c
   PrepareResult result;
   std::string read_sha256;
   const auto texts = read_raw(input, options.task, options.format, options.columns, options.split, &result.scheme, &read_sha256);
-  if (!sha256.empty() && read_sha256 != sha256) throw DataError(input + ": changed while it was being read");
+  if (!sha256.empty() && read_sha256 != sha256) throw DataError(input + ": changed while it was being read; start again when it is complete");
   if (texts.empty()) throw DataError(input + ": holds no text");
   result.labels = options.labels.empty() ? labels_in(texts, options.task) : options.labels;
   Builder builder(input, options, tokenizer, result.labels, result);

@@ -90,7 +90,7 @@ bool Optimizer::train_down_to(int64_t depth) {
 void Optimizer::set_steps(int64_t steps, std::vector<int64_t> unfrozen_at) {
   const bool in_order = std::is_sorted(unfrozen_at.begin(), unfrozen_at.end()) && std::ssize(unfrozen_at) <= deepest_ + 1;
   if (!in_order || (!unfrozen_at.empty() && (unfrozen_at.front() < 0 || unfrozen_at.back() > steps)))
-    throw CheckpointError("state.engine.unfrozen_at: is not the numbers of updates at which the model's layers joined");
+    throw CheckpointError("state.engine.unfrozen_at: is not the numbers of updates at which the model's layers joined; resume from an older one, or start with --resume never");
   steps_ = steps;
   unfrozen_at_ = std::move(unfrozen_at);
 }

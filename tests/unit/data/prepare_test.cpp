@@ -328,6 +328,31 @@ TEST_F(Prepare, CacheKeyHoldsAllThatGoesIn) {
   EXPECT_EQ(prepared_in_cache("any.h5", base, *tokenizer_), "any.h5");
 }
 
+/// Its hash is asked for after the input was hashed, and before that is read.
+class ThenTheInputChanges final : public Tokenizer {
+ public:
+  ThenTheInputChanges(const Tokenizer& real, std::function<void()> change) : real_(real), change_(std::move(change)) {}
+  Encoding encode(std::string_view text) const override { return real_.encode(text); }
+  Encoding encode_words(const std::vector<std::string>& words) const override { return real_.encode_words(words); }
+  int64_t vocab_size() const override { return real_.vocab_size(); }
+  const std::string& token(int32_t id) const override { return real_.token(id); }
+  int32_t cls_id() const override { return real_.cls_id(); }
+  int32_t sep_id() const override { return real_.sep_id(); }
+  const std::string& sha256() const override { return change_(), real_.sha256(); }
+
+ private:
+  const Tokenizer& real_;
+  std::function<void()> change_;
+};
+
+TEST_F(Prepare, AnInputThatChangesMeanwhileIsNotKept) {
+  write("in.conll", "a\tB-X\nb\tO\n");
+  const ThenTheInputChanges tokenizer(*tokenizer_, [this] { write("in.conll", "a\tB-X\nb\tB-X\n"); });
+  EXPECT_THAT([&] { prepared_in_cache(path("in.conll"), tagging(128), tokenizer); },
+              testing::ThrowsMessage<DataError>(path("in.conll") + ": changed while it was being read; start again when it is complete"));
+  EXPECT_TRUE(std::filesystem::is_empty(home_ / "data"));
+}
+
 TEST_F(Prepare, SeveralProcessesMayFillTheCacheAtOnce) {
   std::string text;
   for (int i = 0; i < 30000; ++i) text += "word\tB-X\nother\tO\n\n";

@@ -217,6 +217,14 @@ TEST_F(CommandLine, AConfigAloneIsTrainedAndNothingElseIsWritten) {
     EXPECT_TRUE(before.count(file) || std::regex_search(file, std::regex("^(named|alone|home)(/|$)"))) << "wrote " << file;
 }
 
+TEST_F(CommandLine, WithoutAGpuThereIsNothingToOffload) {
+  copy_tiny();
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);  // none, whatever this machine has
+  const Result r = fmtrain("configs/tiny_cpu.yaml --set engine.device=auto --set engine.offload=optimizer");
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("fmtrain: engine.offload: optimizer moves what is on a GPU to host memory, but there is no GPU here; remove it"));
+}
+
 TEST_F(CommandLine, WhatIsNotThereIsNamed) {
   EXPECT_EQ(fmtrain("none.yaml").err, "fmtrain: none.yaml: no such config file\n");
   for (const char* arguments :
