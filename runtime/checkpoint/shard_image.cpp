@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -20,7 +19,6 @@ namespace fmtrain {
 namespace {
 
 constexpr int64_t kPage = 4096;      ///< so that FileOps can write whole blocks directly
-constexpr int64_t kHuge = 2 << 20;   ///< of a huge page
 constexpr int64_t kGrain = 1 << 20;  ///< bytes one thread copies at a time
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -42,12 +40,9 @@ void copy_past_caches(char* to, const char* from, size_t bytes) {
 
 at::Tensor aligned_memory(int64_t bytes, bool pinned) {
   const Booking booking(Purpose::kSnapshot);
-  const int64_t unit = bytes >= 32 * kHuge ? kHuge : kPage;
-  const auto all = at::empty({bytes + unit}, at::TensorOptions(at::kByte).pinned_memory(pinned));
+  const auto all = at::empty({bytes + kPage}, at::TensorOptions(at::kByte).pinned_memory(pinned));
   const auto start = static_cast<int64_t>(reinterpret_cast<uintptr_t>(all.data_ptr()));
-  const auto memory = all.narrow(0, round_up(start, unit) - start, bytes);
-  if (unit == kHuge && !pinned) ::madvise(memory.data_ptr(), static_cast<size_t>(bytes) / kHuge * kHuge, MADV_HUGEPAGE);
-  return memory;
+  return all.narrow(0, round_up(start, kPage) - start, bytes);
 }
 
 SafetensorsHeader header_of(const StateDict& state) {
@@ -123,6 +118,7 @@ void ShardImage::fill() {
       const auto copy_some = [&](int64_t from, int64_t to) { copy(first + from, first + to, place(b) + from); };
       if (gpu_) copy_some(0, last - first);
       else at::parallel_for(0, last - first, kGrain, copy_some);
+      if (b + 1 < slots_ && last < bytes_) continue;  // a writer beside it would slow the copy, for which training waits
       const std::lock_guard lock(mutex_);
       filled_ = b + 1;
       changed_.notify_all();
