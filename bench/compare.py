@@ -1,139 +1,214 @@
 #!/usr/bin/env python3
-"""Training speed of fmtrain beside the peers, interleaved: every arm once a round, each a fresh process on the same sentences.
+"""fmtrain beside its peers: the table of goals a1 to a15, interleaved, in pieces.
 
-    bench/compare.py --peers DIR --python PEER_PYTHON --data WNUT17_DIR --model MODEL_DIR --out bench/results/NAME
+    bench/compare.py --python PEER_PYTHON --out bench/results/compare [--lines a1 a3 ...] [--quick] [--rounds 5] [--budget 225]
+    bench/compare.py --out bench/results/compare --summary          only writes the table again
+    bench/compare.py --lines list
 
-DIR holds the peer scripts loop.py, hf_ner.py and peerlib.py (each prints one `RESULT {json}` line); PEER_PYTHON is a Python with
-torch and transformers. Batch 32 over all ranks, 10 steps of warm-up, then 40 timed ones, dropout as in the model. Run nothing
-else beside it. Writes NAME.json (every run) and NAME.md (medians of samples/s, and of the ratios fmtrain / peer taken inside
-each round, which is what counts on a machine whose clock drifts).
+PEER_PYTHON: a Python with torch (the wheel that fmtrain is built with), transformers, h5py, accelerate. In a round every arm of a line
+runs once, in turn, on the same samples from the same weights; a figure is a quotient of two arms of one round, and the table has
+the median over rounds with the least and the largest. A call measures the lines named, as many rounds as fit into --budget seconds,
+and adds them to OUT.json until each line has --rounds of them; rounds of another build of fmtrain are dropped. "a3" selects a3-best,
+a3-default and so on. OUT.md is the table. Run nothing else beside it: other programs' share of the processors is noted.
 """
 import argparse
+import hashlib
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LIMIT, WARM, STEPS = 1280, 10, 50
-TWO = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617"]
-LOOP = ["loop.py", "--limit", str(LIMIT)]
-TRAINER = ["hf_ner.py", "--no-eval", "--limit", str(LIMIT), "--warm", str(WARM), "--steps", str(STEPS)]
-# name: (arguments, threads of a process); fmtrain's arguments are settings
-ARMS = {
-    "fmtrain bf16, 2 x 1": (["engine.precision=bf16"], 1),
-    "loop bf16 grouped, DDP 2 x 1": (TWO + LOOP + ["--dist", "ddp", "--bf16", "--group"], 1),
-    "loop bf16 grouped, 1 x 2": (LOOP + ["--bf16", "--group"], 2),
-    "Trainer bf16 grouped, 2 x 1": (TWO + TRAINER + ["--bf16", "--group-by-length"], 1),
-    "Trainer bf16 grouped, 1 x 2": (TRAINER + ["--bf16", "--group-by-length"], 2),
-    "fmtrain fp32, 2 x 1": (["engine.precision=fp32"], 1),
-    "loop fp32 grouped, DDP 2 x 1": (TWO + LOOP + ["--dist", "ddp", "--group"], 1),
-}
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+import order  # noqa: E402 - beside this file
+import table  # noqa: E402
+from arms import BATCH, ROOT_MPI, SEED, Failed, Peer  # noqa: E402
+from lines import flop_per_sample  # noqa: E402
+from lines_parts import all_lines  # noqa: E402
+
+SETS = {"wnut17": "conll", "clinc150": "jsonl", "fixed128": "conll"}
 
 
-def write_subset(o, path):
-    """The sentences that the peers draw from the training set, by the peers' own function, as a CoNLL file."""
-    sys.path.insert(0, o.peers)
-    from peerlib import load_ner, subset
-    with open(path, "w", encoding="utf-8") as f:
-        for words, tags in subset(load_ner("wnut17", o.data)[0], LIMIT):
-            f.writelines(f"{w}\t{t}\n" for w, t in zip(words, tags))
-            f.write("\n")
+def call(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS="1", **ROOT_MPI, **more))
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-600:]}")
+    return done.stdout
 
 
-def run_fmtrain(o, work, settings):
-    run = tempfile.mkdtemp(dir=work)
-    config = {"model": {"path": o.model, "task": "token-classification"}, "data": {"train": work + "/train.conll"},
-              "batch": {"global": 32, "micro": 16}, "schedule": {"steps": STEPS}, "checkpoint": {"every": 10**6}}
-    with open(run + "/config.yaml", "w") as f:
-        json.dump(config, f)  # JSON is YAML
-    command = [o.mpirun, "-np", "2", "--bind-to", "core", o.fmtrain, run + "/config.yaml"]
-    for s in settings + [f"run.dir={run}/run", "report.progress=off"]:
-        command += ["--set", s]
-    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=dict(os.environ, OMP_NUM_THREADS="1", **root))
-    report = json.load(open(run + "/run/report.json"))
-    lines = [json.loads(line) for line in open(run + "/run/log.jsonl")]
-    timed = lines[WARM:]
-    seconds = sum(r["seconds"]["total"] for r in timed)
-    return {"samples_per_s": sum(r["samples"] for r in timed) / seconds, "tokens_per_s": sum(r["tokens"] for r in timed) / seconds,
-            "launch_to_first_step_s": report["training"]["first_step_s"], "peak_rss_mb": [m["peak_rss"] / 2**20 for m in report["memory"]],
-            "loss_first": lines[0]["loss"], "loss_last": statistics.mean(r["loss"] for r in lines[-5:]),
-            "product_gflop_per_s": report["training"]["product_gflop_per_s"], "gflop_per_s": report["training"]["gflop_per_s"]}
+def prepare(o):
+    """Texts, ids, order and models of all sets, once for a --work folder."""
+    if not os.path.exists(o.work + "/done"):
+        os.makedirs(o.work, exist_ok=True)
+        call([o.python, HERE + "/peer_data.py", "texts", o.work, o.model, ROOT])
+        for name, ending in SETS.items():
+            task = ("sequence" if name == "clinc150" else "token") + "-classification"
+            call([o.fmtrain, "prepare", "--model", o.model, "--task", task, f"{o.work}/{name}.{ending}", "-o", f"{o.work}/{name}.h5"], FMTRAIN_HOME=o.work + "/home")
+            call([o.python, HERE + "/peer_data.py", "finish", o.work, o.model, name])
+            facts = json.load(open(f"{o.work}/{name}.json"))
+            with open(f"{o.work}/{name}.order.json", "w") as f:
+                json.dump(order.batches(SEED, facts["samples"], BATCH, 8), f)
+        open(o.work + "/done", "w").close()
+    o.facts = {name: json.load(open(f"{o.work}/{name}.json")) for name in SETS}
 
 
-def run_peer(o, arguments, threads):
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads), HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore", PYTHONDONTWRITEBYTECODE="1",
-               PEER_LAUNCHED=repr(time.time()))
-    command = [o.python] + arguments + ["--model", o.model, "--data", "wnut17", "--folder", o.data]
-    out = subprocess.run(command, cwd=o.peers, env=env, capture_output=True, text=True, timeout=600)
-    results = [line for line in out.stdout.splitlines() if line.startswith("RESULT ")]
-    if not results:
-        raise RuntimeError(out.stderr[-400:])
-    return json.loads(results[-1][len("RESULT "):])
+def machine(o):
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    peers = call([o.python, "-c", "import torch, transformers, accelerate, h5py, tokenizers, json; print(json.dumps({m.__name__: m.__version__ "
+                                  "for m in (torch, transformers, accelerate, h5py, tokenizers)}))"])
+    return {"processor": model, "cores": sorted(os.sched_getaffinity(0)), "kernel": platform.release(),
+            "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, "peers": json.loads(peers),
+            "fmtrain": call([o.fmtrain, "version"]).strip().split("\n")}
 
 
-def table(rounds, facts):
-    lines = ["| arm | samples/s, median (min - max) | fmtrain bf16 is faster by, median of the rounds (min - max) | first step, s | peak RSS a process, MB | loss of step 1, last |",
-             "|---|---|---|---|---|---|"]
-    first = next(iter(ARMS))
-    for name in ARMS:
-        runs = [(r[name], r[first]) for r in rounds if name in r and first in r]
-        if not runs:
-            continue
-        speed = [a["samples_per_s"] for a, _ in runs]
-        ratio = [b["samples_per_s"] / a["samples_per_s"] for a, b in runs]
-        rss = max(max(a["peak_rss_mb"]) if isinstance(a["peak_rss_mb"], list) else a["peak_rss_mb"] for a, _ in runs)
-        start = statistics.median(a["launch_to_first_step_s"] for a, _ in runs)
-        losses = f"{runs[0][0]['loss_first']:.2f}, {runs[0][0]['loss_last']:.2f}" if "loss_first" in runs[0][0] else ""
-        lines.append(f"| {name} | {statistics.median(speed):.1f} ({min(speed):.1f} - {max(speed):.1f}) | {statistics.median(ratio):.2f} "
-                     f"({min(ratio):.2f} - {max(ratio):.2f}) | {start:.1f} | {rss:.0f} | {losses} |")
-    share = statistics.median(r[first]["gflop_per_s"] / r[first]["product_gflop_per_s"] for r in rounds if first in r)
-    return "\n".join(lines) + f"\n\n{facts}\nfmtrain bf16 reaches {100 * share:.0f} % of the rate of its matrix products alone, measured in the same runs.\n"
+def build_of(o):
+    """The build that is measured: the hash of the program, and the commit it stands on."""
+    with open(o.fmtrain, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()[:12]
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {"program": digest, "commit": commit}
 
 
-def main():
+def processor_seconds():
+    """(busy, stolen) seconds of all processors since the start of the machine."""
+    v = [int(x) for x in open("/proc/stat").readline().split()[1:9]]
+    hz = os.sysconf("SC_CLK_TCK")
+    return (v[0] + v[1] + v[2] + v[5] + v[6]) / hz, v[7] / hz
+
+
+class Load:
+    """Processor seconds of other programs, and stolen ones, since the last call."""
+
+    def __init__(self, o):
+        self.o, self.mark = o, None
+
+    def take(self, arms):
+        t = os.times()
+        mine = sum(t[:4])
+        for arm in arms:
+            for p in getattr(arm, "processes", []):
+                v = open(f"/proc/{p.pid}/stat").read().rsplit(")", 1)[1].split()
+                mine += (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+        busy, steal = processor_seconds()
+        before, self.mark = self.mark, (mine, busy, steal)
+        if before is None:
+            return {}
+        return {"others_s": round(busy - before[1] - (mine - before[0]), 2), "steal_s": round(steal - before[2], 2)}
+
+
+def one_round(o, line, arms, ceiling):
+    """{arm: what it did}; the ceiling is measured in the midst of the arms."""
+    found = {}
+    for number, (name, arm) in enumerate(arms.items()):
+        if ceiling and number == len(arms) // 2:
+            found["ceiling"] = ceiling.ask({})[0]
+        found[name] = line.measure(o, name, arm)
+        print(f"  {name}: {found[name]['rate']:.4g} {line.unit}", flush=True)
+    if ceiling:
+        for name in arms:
+            precision = line.precision.get(name, line.precision[""])
+            top = max(max(found["ceiling"][f"{precision} {t}"].values()) * (2 / t) for t in (1, 2))
+            found[name]["share"] = found[name]["rate"] * flop_per_sample(o.facts[line.data]) / 1e9 / top
+    return found
+
+
+def keep(o, key, line, arms, found):
+    """Adds a round to OUT.json. Curves are kept once, the longest of each arm."""
+    everything = json.load(open(o.out + ".json")) if os.path.exists(o.out + ".json") else {"lines": {}}
+    entry = everything["lines"].get(key)
+    if not entry or entry["build"]["program"] != o.build["program"]:
+        entry = {"title": line.title, "unit": line.unit, "build": o.build, "settings": {}, "curves": {}, "rounds": []}
+    entry["settings"].update({name: arm.describe() for name, arm in arms.items()})
+    for name in arms:
+        curve = {"losses": found[name].pop("losses", []), "tokens": found[name].pop("step_tokens", [])}
+        if len(curve["losses"]) > len(entry["curves"].get(name, {"losses": []})["losses"]):
+            entry["curves"][name] = curve
+    entry["rounds"].append(found)
+    everything["lines"][key] = entry
+    everything["machine"] = o.machine
+    everything["data"] = o.facts
+    with open(o.out + ".json.new", "w") as f:
+        json.dump(everything, f, indent=1)
+    os.replace(o.out + ".json.new", o.out + ".json")
+
+
+def rounds_of(o, key):
+    entry = json.load(open(o.out + ".json"))["lines"].get(key) if os.path.exists(o.out + ".json") else None
+    return len(entry["rounds"]) if entry and entry["build"]["program"] == o.build["program"] else 0
+
+
+def measure(o, key, line):
+    """Rounds of one line, until there are enough or the time is up."""
+    missing = o.rounds - rounds_of(o, key)
+    if missing <= 0 or time.time() > o.end - 20:
+        return
+    print(f"{key}: {line.title}", flush=True)
+    arms, ceiling, load = line.arms(o), None, Load(o)
+    try:
+        if line.needs:
+            ceiling = Peer(o, "ceilings", both=[1, 2], rows=line.needs[0], precisions=sorted(set(line.precision.values())), seconds=0.15).start()
+            ceiling.ask({})
+        for arm in arms.values():
+            if not getattr(line, "lazy", False):
+                arm.start()
+        load.take(arms.values())
+        for _ in range(missing):
+            start = time.time()
+            found = one_round(o, line, arms, ceiling)
+            found["load"] = load.take(arms.values())
+            line_figures = [(f, f.of(found)) for f in line.figures]
+            keep(o, key, line, arms, found)
+            print("  " + "; ".join(f"{f.text} {v:.3g}{f.unit}" for f, v in line_figures), flush=True)
+            if time.time() + 1.1 * (time.time() - start) > o.end:
+                break
+    except Failed as error:
+        print(f"{key}: {error}", flush=True)
+    finally:
+        for arm in list(arms.values()) + ([ceiling] if ceiling else []):
+            arm.close()
+
+
+def options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--peers", required=True)
-    p.add_argument("--python", required=True)
-    p.add_argument("--data", required=True, help="folder with wnut17train.conll, emerging.dev.conll, emerging.test.annotated")
+    p.add_argument("--python", help="of the peers")
+    p.add_argument("--out", help="path without extension")
+    p.add_argument("--lines", nargs="*", default=[""], help="names, or what stands before a dash in them; list: show them")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--quick", action="store_true", help="two rounds")
+    p.add_argument("--budget", type=float, default=1e9, help="seconds after which no round is begun that would not end in time")
+    p.add_argument("--work", default=os.path.expanduser("~/.cache/fmtrain-compare"), help="folder for what the arms share; kept for the next call")
     p.add_argument("--model", default=os.path.expanduser("~/.cache/fmtrain/all-MiniLM-L6-v2"))
     p.add_argument("--fmtrain", default=ROOT + "/build/fmtrain")
     p.add_argument("--mpirun", default="mpirun")
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--only", nargs="*", help="arms whose name starts with one of these")
-    p.add_argument("--out", required=True, help="path without extension")
-    o = p.parse_args()
-    o.peers, o.data = os.path.abspath(o.peers), os.path.abspath(o.data)
-    rounds = []
-    with tempfile.TemporaryDirectory() as work:
-        os.environ["FMTRAIN_HOME"] = work
-        write_subset(o, work + "/train.conll")
-        for k in range(o.rounds):
-            rounds.append({})
-            for name, (arguments, threads) in ARMS.items():
-                if o.only and not any(name.startswith(x) for x in o.only):
-                    continue
-                try:
-                    r = run_fmtrain(o, work, arguments) if name.startswith("fmtrain") else run_peer(o, arguments, threads)
-                except (RuntimeError, subprocess.SubprocessError) as error:
-                    print(f"round {k} {name}: failed: {error}", flush=True)
-                    continue
-                rounds[-1][name] = r
-                print(f"round {k} {name}: {r['samples_per_s']:.1f} samples/s, first step {r['launch_to_first_step_s']:.2f} s", flush=True)
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    facts = (f"{cpu}, {os.cpu_count()} cores; {platform.platform()}; {o.rounds} rounds, WNUT-17, {LIMIT} sentences, batch 32, "
-             f"{STEPS - WARM} timed steps; R x T: ranks x threads.")
-    with open(o.out + ".json", "w") as f:
-        json.dump({"facts": facts, "rounds": rounds}, f, indent=1)
-    text = table(rounds, facts)
+    p.add_argument("--summary", action="store_true")
+    return p.parse_args()
+
+
+def main():
+    o = options()
+    lines = all_lines()
+    if o.lines == ["list"]:
+        print("\n".join(f"{key}: {line.title}" for key, line in lines.items()))
+        return
+    o.end = time.time() + o.budget
+    if not o.summary:
+        o.rounds = 2 if o.quick else o.rounds
+        if shutil.which(o.mpirun) is None or not os.path.exists(o.fmtrain):
+            raise SystemExit("mpirun or build/fmtrain is missing: build fmtrain, or name them with --mpirun and --fmtrain")
+        prepare(o)
+        o.machine, o.build = machine(o), build_of(o)
+        for key, line in lines.items():
+            if any(x == "" or key == x or key.startswith(x + "-") for x in o.lines):
+                measure(o, key, line)
+    text = table.markdown(json.load(open(o.out + ".json")), lines, HERE + "/results")
     with open(o.out + ".md", "w") as f:
         f.write(text)
-    print(text)
 
 
 if __name__ == "__main__":

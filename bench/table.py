@@ -1,0 +1,85 @@
+"""The Markdown table of compare.py, from its JSON: figures, arms, curves, settings."""
+import statistics
+
+SHOWN = (1, 5, 10, 20, 30, 40)
+
+
+def number(value):
+    """Three digits that say something."""
+    if value == 0 or abs(value) < 1e-3:
+        return f"{value:.1e}" if value else "0"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def spread(values, unit=""):
+    return f"{number(statistics.median(values))}{unit} ({number(min(values))} - {number(max(values))})"
+
+
+def figures(data, lines):
+    rows = ["| line | what | goal | median (min - max) | rounds | met |", "|---|---|---|---|---|---|"]
+    for key, line in lines.items():
+        entry = data["lines"].get(key)
+        for f in line.figures if entry else ():
+            try:
+                values = [f.of(r) for r in entry["rounds"]]
+            except KeyError:
+                continue
+            goal = f"{'≥' if f.kind == 'at least' else '≤'} {number(f.goal)}{f.unit}" if f.goal or f.kind == "at most" else "-"
+            met = "-" if goal == "-" else "yes" if f.met(statistics.median(values)) else "no"
+            rows.append(f"| {key} | {f.text} | {goal} | **{number(statistics.median(values))}{f.unit}** ({number(min(values))} - {number(max(values))}) "
+                        f"| {len(values)} | {met} |")
+    return rows
+
+
+def arm_rows(entry):
+    rows = [f"| arm | {entry['unit'] or 'last loss'} | real tokens/s | padding | share of its ceiling |", "|---|---|---|---|---|"]
+    for name in entry["settings"]:
+        runs = [r[name] for r in entry["rounds"] if name in r]
+        tokens = spread([r["tokens"] / r["seconds"] for r in runs]) if "tokens" in runs[0] else "-"
+        padding = f"{100 * (1 - sum(r['tokens'] for r in runs) / sum(r['padded'] for r in runs)):.0f} %" if "padded" in runs[0] else "0" if "tokens" in runs[0] else "-"
+        share = spread([100 * r["share"] for r in runs], " %") if "share" in runs[0] else "-"
+        rows.append(f"| {name} | {spread([r['rate'] for r in runs])} | {tokens} | {padding} | {share} |")
+    return rows
+
+
+def ceiling_text(entry):
+    found = [r["ceiling"] for r in entry["rounds"] if "ceiling" in r]
+    if not found:
+        return []
+    parts = [f"{key.replace(' ', ', ')} thread(s): F.linear {spread([c[key]['linear'] for c in found])}, oneDNN {spread([c[key]['onednn'] for c in found])}"
+             for key in found[0]]
+    return ["", "Products at the model's shapes, GFLOP/s: " + "; ".join(parts) + ". The ceiling is the best of them for the whole machine."]
+
+
+def curves(entry):
+    found = {n: c for n, c in entry["curves"].items() if c["losses"]}
+    if not found:
+        return []
+    steps = [s for s in SHOWN if s <= max(len(c["losses"]) for c in found.values())]
+    rows = ["", "| loss at update | " + " | ".join(map(str, steps)) + " | tokens of the updates as fmtrain's |", "|" + "---|" * (len(steps) + 2)]
+    ours = next((c["tokens"] for n, c in found.items() if n.startswith("fmtrain")), [])
+    for name, c in found.items():
+        shown = [f"{c['losses'][s - 1]:.4f}" if s <= len(c["losses"]) else "" for s in steps]
+        common = min(len(ours), len(c["tokens"]))
+        same = "the same" if common and c["tokens"][:common] == ours[:common] else "other batches of the same samples"
+        rows.append(f"| {name} | " + " | ".join(shown) + f" | {same} |")
+    return rows
+
+
+def line_text(key, entry):
+    loads = [r["load"] for r in entry["rounds"] if r.get("load")]
+    beside = f" Beside a round: other programs {spread([x['others_s'] for x in loads])} s of processor time, stolen {spread([x['steal_s'] for x in loads])} s." if loads else ""
+    settings = ["", f"Build {entry['build']['program']} of commit {entry['build']['commit']}." + beside] + [f"- {n}: {s}" for n, s in entry["settings"].items()]
+    return ["", f"### {key}: {entry['title']}", ""] + arm_rows(entry) + ceiling_text(entry) + curves(entry) + settings
+
+
+def markdown(data, lines, results):
+    m = data["machine"]
+    head = ["Medians of figures that are quotients inside one round, with the least and the largest. `bench/README.md` says how to read them.", "",
+            f"{m['processor']}, cores {m['cores']}, {m['memory_gb']:.0f} GB; Linux {m['kernel']}; peers: " + ", ".join(f"{k} {v}" for k, v in m["peers"].items()) + ".",
+            "fmtrain: " + "; ".join(x.strip() for x in m["fmtrain"][:12]), ""]
+    text = head + figures(data, lines)
+    for key in lines:
+        if key in data["lines"]:
+            text += line_text(key, data["lines"][key])
+    return "\n".join(text) + "\n"
