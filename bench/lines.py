@@ -150,13 +150,18 @@ class Fp32(Real):
         return {"fmtrain fp32 2 x 1": Fmtrain(o, self.data, "fp32"), "loop fp32 grouped": p["loop"](), "DDP fp32 grouped": p["ranks"]("ddp")}
 
 
+def from_text(o, data, ranks=2, threads=1):
+    """fmtrain as a user starts it: on the raw file, which it has prepared into its cache before."""
+    return Fmtrain(o, data, "bf16", ranks, threads, settings={"data": {"train": f"{o.work}/{data}.conll"}})
+
+
 class Fresh(Line):
     """Every round starts every arm anew."""
     data, unit, warm = "wnut17", "s", 0
 
     def arms(self, o):
         p = {"warm": 0}
-        return {"fmtrain 2 x 1": Fmtrain(o, self.data, "bf16"), "Trainer": Peer(o, "trainer", self.data, **p),
+        return {"fmtrain 2 x 1": from_text(o, self.data), "Trainer": Peer(o, "trainer", self.data, **p),
                 "Trainer 2 x 1": Peer(o, "trainer", self.data, 2, 1, **p), "loop": Peer(o, "loop", self.data, **p),
                 "DDP 2 x 1": Peer(o, "loop", self.data, 2, 1, dist="ddp", **p)}
 
@@ -179,10 +184,10 @@ class A15(Fresh):
     lazy = True
 
     def arms(self, o):
-        return {"fmtrain 2 x 1": Fmtrain(o, self.data, "bf16")}
+        return {"fmtrain 2 x 1": from_text(o, self.data)}
 
     def measure(self, o, name, arm):
-        found = restart_to_first_step(arm, Fmtrain(o, self.data, "bf16", 1, 2))
+        found = restart_to_first_step(arm, from_text(o, self.data, 1, 2))
         return {**found, "rate": found["same"]}
 
 

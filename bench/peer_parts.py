@@ -23,7 +23,7 @@ def products(torch, rows, dtype, seconds):
     d, flop, linear, onednn = MINILM[0], 0, 0.0, 0.0
     for k, n in ((d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)):
         x, w, b = (torch.randn(s).to(dtype) for s in ((rows, k), (n, k), (n,)))
-        packed = torch.ops.mkldnn._reorder_linear_weight(w.to_mkldnn(), rows)
+        packed = torch.ops.mkldnn._reorder_linear_weight(w, rows)
         flop += 2 * rows * k * n
         linear += product_seconds(torch, lambda: torch.nn.functional.linear(x, w, b), seconds)
         onednn += product_seconds(torch, lambda: torch.ops.mkldnn._linear_pointwise(x, packed, b, "none", [], ""), seconds)
