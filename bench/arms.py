@@ -98,6 +98,7 @@ class Peer:
 
     def __init__(self, o, kind, data=None, ranks=1, threads=2, warm=10, **spec):
         self.o, self.data, self.ranks, self.warm, self.processes = o, data, ranks, warm, []
+        self.environment = spec.pop("environment", {})
         self.spec = {"kind": kind, "threads": threads, "batch": BATCH, "lr": RATE, "dropout": 0.1, "bf16": False, "group": False, "dist": "none", **spec}
         if data:
             self.spec.update(data=f"{o.work}/{data}.npz", order=f"{o.work}/{data}.order.json", model=f"{o.work}/model-{data}", task=o.facts[data]["task"])
@@ -114,7 +115,7 @@ class Peer:
         self.launched = time.time()
         for rank in range(self.ranks):
             env = dict(os.environ, OMP_NUM_THREADS=str(self.spec["threads"]), PYTHONWARNINGS="ignore", PYTHONDONTWRITEBYTECODE="1", RANK=str(rank),
-                       LOCAL_RANK=str(rank), WORLD_SIZE=str(self.ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(Peer.port))
+                       LOCAL_RANK=str(rank), WORLD_SIZE=str(self.ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(Peer.port), **self.environment)
             if self.ranks == 1:  # Trainer takes RANK for a launcher
                 for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
                     env.pop(name)

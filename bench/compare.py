@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -54,6 +53,7 @@ def prepare(o):
             facts = json.load(open(f"{o.work}/{name}.json"))
             with open(f"{o.work}/{name}.order.json", "w") as f:
                 json.dump(order.batches(SEED, facts["samples"], BATCH, 8), f)
+        call([o.python, HERE + "/peer_data.py", "distinct", o.work, o.model, ROOT])
         open(o.work + "/done", "w").close()
     o.facts = {name: json.load(open(f"{o.work}/{name}.json")) for name in SETS}
 
@@ -71,7 +71,7 @@ def build_of(o):
     """The build that is measured: the hash of the program, and the commit it stands on."""
     with open(o.fmtrain, "rb") as f:
         digest = hashlib.sha256(f.read()).hexdigest()[:12]
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = o.commit or subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return {"program": digest, "commit": commit}
 
 
@@ -157,11 +157,12 @@ def measure(o, key, line):
         for arm in arms.values():
             if not getattr(line, "lazy", False):
                 arm.start()
-        load.take(arms.values())
+        everyone = list(arms.values()) + ([ceiling] if ceiling else [])
+        load.take(everyone)
         for _ in range(missing):
             start = time.time()
             found = one_round(o, line, arms, ceiling)
-            found["load"] = load.take(arms.values())
+            found["load"] = load.take(everyone)
             line_figures = [(f, f.of(found)) for f in line.figures]
             keep(o, key, line, arms, found)
             print("  " + "; ".join(f"{f.text} {v:.3g}{f.unit}" for f, v in line_figures), flush=True)
@@ -186,6 +187,7 @@ def options():
     p.add_argument("--model", default=os.path.expanduser("~/.cache/fmtrain/all-MiniLM-L6-v2"))
     p.add_argument("--fmtrain", default=ROOT + "/build/fmtrain")
     p.add_argument("--mpirun", default="mpirun")
+    p.add_argument("--commit", help="that the program was built from, where git does not tell")
     p.add_argument("--summary", action="store_true")
     return p.parse_args()
 

@@ -1,4 +1,5 @@
 """Lines of the table that are not training speed: scaling, exactness, and parts measured alone."""
+import hashlib
 import json
 import os
 import subprocess
@@ -132,9 +133,85 @@ class A13(Line):
         return {"phases": found["phases"], "rate": 1e9 * found["phases"]["optimizer"] / 20 / 22.57e6, "losses": []}
 
 
+class A8(Line):
+    """Distinct texts, one a call on fmtrain's side, a thousand a call on the other, which is what suits each."""
+    unit, title = "MB/s", "tokenizer, MB/s of UTF-8, distinct texts; identical ids"
+    figures = tuple(ratio(f"fmtrain, {n} thread(s)", f"tokenizers, {n} thread(s)", 20) for n in (1, 2)) + (
+        Figure("texts with other ids", lambda r: 0 if r["fmtrain, 1 thread(s)"]["ids_sha256"] == r["tokenizers, 1 thread(s)"]["ids_sha256"] else 1, "at most", 0),)
+
+    def arms(self, o):
+        arms = {}
+        for n in (1, 2):
+            arms[f"fmtrain, {n} thread(s)"] = Tool(o, ["bench", "tokenizer", o.model, "--text", o.work + "/distinct.txt", "--threads", str(n), "--rounds", "3"], 1, n)
+            arms[f"tokenizers, {n} thread(s)"] = Peer(o, "tokenizer", threads=n, tokenizer=o.model + "/tokenizer.json", texts=o.work + "/distinct.txt",
+                                                      environment={"RAYON_NUM_THREADS": str(n), "TOKENIZERS_PARALLELISM": "true" if n > 1 else "false"})
+        return arms
+
+    def measure(self, o, name, arm):
+        if isinstance(arm, Peer):
+            found = arm.ask({})[0]
+            return {**found, "rate": max(found["encode_batch"], found["encode_batch_fast"])}
+        found = arm.go()["arms"][0]
+        return {"cold": found["cold_mb_per_second"], "warm": found["warm_mb_per_second"], "rate": found["cold_mb_per_second"]["median"], "ids_sha256": ids_of(o)}
+
+
+def ids_of(o):
+    """Hash of the ids that `fmtrain tokenize` gives, as peer_parts.py hashes those of the peer."""
+    out = subprocess.run([o.fmtrain, "tokenize", o.model, o.work + "/distinct.txt"], capture_output=True, text=True, check=True).stdout
+    lines = (",".join(map(str, json.loads(line)["ids"])) + "\n" for line in out.splitlines())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class A9(Line):
+    unit, title = "rows/s", "rows of 128 ids in a random order, file in the page cache"
+    figures = tuple(Figure(f"fmtrain / {name}", lambda r, n=name: r["fmtrain"]["rate"] / r["peers"][n], "at least", goal, "x")
+                    for name, goal in (("h5py, one row a call", 20), ("h5py, a sorted batch a call", 1), ("DataLoader", 40)))
+
+    def arms(self, o):
+        return {"fmtrain": Tool(o, ["bench", "io", "--rounds", "3"]), "peers": Peer(o, "rows", threads=1, seconds=1.5, work=o.work)}
+
+    def measure(self, o, name, arm):
+        found = arm.ask({})[0] if isinstance(arm, Peer) else arm.go()
+        return {"rate": found["h5py, one row a call"] if isinstance(arm, Peer) else rows_per_second(found), **found}
+
+
+def rows_per_second(found):
+    return next(a for a in found["arms"] if a["arm"] == "plan_order")["rows_per_second"]["median"]
+
+
+class A10(Line):
+    """One figure a size: gloo in the same round, MPI_Allreduce in the same command."""
+    unit, title, sizes = "GB/s", "all-reduce, 2 ranks, bus bandwidth by bytes", (65536, 1 << 20, 25 << 20, 91 << 20, 440 << 20)
+
+    def __init__(self):
+        of = lambda r, key, size: r["fmtrain"][str(size)][key]
+        name = lambda size: f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB"
+        self.figures = ()
+        for size, gloo, mpi in zip(self.sizes, (1, 1, 4, 4, 4), (1, 1, 2, 3.5, 3.5)):
+            self.figures += (Figure(f"{name(size)}: fmtrain / gloo", lambda r, s=size: of(r, "bus", s) / r["gloo"][str(s)], "at least", gloo, "x"),
+                             Figure(f"{name(size)}: fmtrain / MPI_Allreduce", lambda r, s=size: of(r, "times_mpi", s), "at least", mpi, "x"))
+            if size >= 25 << 20:
+                self.figures += (Figure(f"{name(size)}: share of the in-place stream", lambda r, s=size: 100 * of(r, "share", s), "at least", 80, " %"),)
+
+    def arms(self, o):
+        return {"fmtrain": Tool(o, ["bench", "comm", "--from", "65536", "--to", str(440 << 20), "--rounds", "3"], 2), "gloo": Peer(o, "allreduce", ranks=2, threads=1,
+                                                                                                                        sizes=list(self.sizes))}
+
+    def measure(self, o, name, arm):
+        largest = str(self.sizes[-1])
+        if isinstance(arm, Peer):
+            found = arm.ask({})[0]
+            return {**found, "rate": found[largest]}
+        rows = [r for r in arm.go()["rows"] if r["arm"] == "all_reduce"]
+        found = {str(r["bytes"]): {"bus": r["bus_gb_per_second"]["median"], "times_mpi": r["times_mpi_all_reduce"]["median"],
+                                   "share": r["share_of_in_place"]["median"]} for r in rows}
+        return {**found, "rate": found[largest]["bus"]}
+
+
 def all_lines():
     return {"loss": Losses("wnut17"), "loss-clinc150": Losses("clinc150"), "loss-fixed128": Losses("fixed128"), "a1": A1(), "a2": A2(),
             "a3-best": Best("wnut17"), "a3-default": Default("wnut17"), "a3-ranks": Ranks("wnut17"), "a3-fp32": Fp32("wnut17"),
             "a3-clinc150-best": Best("clinc150"), "a3-clinc150-default": Default("clinc150"), "a3-clinc150-ranks": Ranks("clinc150"),
-            "a4": A4(), "a5": A5(), "a6": A6("wnut17", 5), "a6-fixed128": A6("fixed128", 2), "a13": A13(), "a14-bf16": Scaling("bf16"), "a14-fp32": Scaling("fp32"),
+            "a4": A4(), "a5": A5(), "a6": A6("wnut17", 5), "a6-fixed128": A6("fixed128", 2), "a8": A8(), "a9": A9(), "a10": A10(),
+            "a13": A13(), "a14-bf16": Scaling("bf16"), "a14-fp32": Scaling("fp32"),
             "a15": A15()}

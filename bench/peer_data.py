@@ -2,6 +2,7 @@
 """What all arms of compare.py share: texts, token ids, and a model directory with a head. Run by compare.py with the peers' Python.
 
     peer_data.py texts WORK MODEL ROOT     the raw files wnut17.conll, clinc150.jsonl, fixed128.conll in WORK
+    peer_data.py distinct WORK MODEL ROOT  all texts, for the tokenizers
     peer_data.py finish WORK MODEL NAME    after `fmtrain prepare` has made NAME.h5: NAME.npz with the same ids, the model directory
                                            model-NAME; fails unless the Hugging Face tokenizer gives the very same ids
 Subsets are drawn by a fixed seed: 1,280 sentences of WNUT-17's training set, 1,280 of CLINC150's; fixed128 joins words of WNUT-17 to
@@ -71,6 +72,20 @@ def texts(work, model, root):
         f.writelines(json.dumps({"text": t, "label": label}) + "\n" for t, label in rng.sample(clinc, SAMPLES))
 
 
+def distinct(work, model, root):
+    """distinct.txt: the texts of all sets that come with fmtrain, one a line, none twice."""
+    import csv
+    found = {}
+    for name in ("wnut17/train.conll", "wnut17/dev.conll", "wnut17/test.conll", "ncbi-disease/train.tsv", "ncbi-disease/devel.tsv", "ncbi-disease/test.tsv"):
+        found.update((" ".join(w for w, _ in t), None) for t in read_conll(f"{root}/data/{name}"))
+    for name in ("train", "test"):
+        found.update((r["text"], None) for r in csv.DictReader(open(f"{root}/data/banking77/{name}.csv", encoding="utf-8")))
+    for part in json.load(open(root + "/data/clinc150/data_full.json", encoding="utf-8")).values():
+        found.update((text, None) for text, _ in part)
+    with open(work + "/distinct.txt", "w", encoding="utf-8") as f:
+        f.writelines(line + "\n" for line in (" ".join(t.split()) for t in found) if line)
+
+
 def same_ids(work, model, name, rows):
     """Are the ids of the prepared file those of the Hugging Face tokenizer, for every sample?"""
     from tokenizers import Tokenizer
@@ -128,4 +143,4 @@ def finish(work, model, name):
 
 
 if __name__ == "__main__":
-    {"texts": texts, "finish": finish}[sys.argv[1]](*sys.argv[2:])
+    {"texts": texts, "distinct": distinct, "finish": finish}[sys.argv[1]](*sys.argv[2:])

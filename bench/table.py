@@ -1,4 +1,6 @@
 """The Markdown table of compare.py, from its JSON: figures, arms, curves, settings."""
+import json
+import os
 import statistics
 
 SHOWN = (1, 5, 10, 20, 30, 40)
@@ -28,6 +30,25 @@ def figures(data, lines):
             met = "-" if goal == "-" else "yes" if f.met(statistics.median(values)) else "no"
             rows.append(f"| {key} | {f.text} | {goal} | **{number(statistics.median(values))}{f.unit}** ({number(min(values))} - {number(max(values))}) "
                         f"| {len(values)} | {met} |")
+    return rows
+
+
+def elsewhere(results):
+    """Figures of a7 and a12, from the tables of saves.py and memory.py."""
+    rows = []
+
+    def add(key, text, goal, values, unit, met):
+        rows.append(f"| {key} | {text} | {goal} | **{number(statistics.median(values))}{unit}** ({number(min(values))} - {number(max(values))}) | {len(values)} | "
+                    f"{'yes' if met(statistics.median(values)) else 'no'} |")
+
+    if os.path.exists(results + "/saves.json"):
+        rounds = json.load(open(results + "/saves.json"))["rounds"]
+        add("a7", "training waits for a save of 1.31 GB (results/saves.md)", "≤ 0.10 s", [r["fmtrain"]["stall_s"] for r in rounds], " s", lambda v: v <= 0.1)
+        add("a7", "on disk at, of the O_DIRECT rate of the round", "≥ 80 %", [100 * r["raw O_DIRECT"]["persist_s"] / r["fmtrain"]["persist_s"] for r in rounds], " %",
+            lambda v: v >= 80)
+    if os.path.exists(results + "/memory.json"):
+        states = [r for r in json.load(open(results + "/memory.json")) if r.get("table") == "states"]
+        add("a12", "states of a rank by the formula of what is held (results/memory.md)", "≤ 1.03x", [r["ratio"] for r in states], "x", lambda v: max(r["ratio"] for r in states) <= 1.03)
     return rows
 
 
@@ -78,7 +99,7 @@ def markdown(data, lines, results):
     head = ["Medians of figures that are quotients inside one round, with the least and the largest. `bench/README.md` says how to read them.", "",
             f"{m['processor']}, cores {m['cores']}, {m['memory_gb']:.0f} GB; Linux {m['kernel']}; peers: " + ", ".join(f"{k} {v}" for k, v in m["peers"].items()) + ".",
             "fmtrain: " + "; ".join(x.strip() for x in m["fmtrain"][:12]), ""]
-    text = head + figures(data, lines)
+    text = head + figures(data, lines) + elsewhere(results)
     for key in lines:
         if key in data["lines"]:
             text += line_text(key, data["lines"][key])
