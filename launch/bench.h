@@ -11,6 +11,7 @@ namespace fmtrain {
 
 void add_bench_step(CLI::App& bench, Action& action);
 void add_bench_startup(CLI::App& bench, Action& action);
+void add_bench_tokenizer(CLI::App& bench, Action& action);
 
 /// Options that all of them have.
 struct BenchOptions {

@@ -1,3 +1,4 @@
+#include <charconv>
 #include <fstream>
 #include <iostream>
 
@@ -10,12 +11,27 @@
 namespace fmtrain {
 namespace {
 
-void write_encoding(std::ostream& out, const Encoding& e) {
-  out << "{\"ids\":[";
-  for (size_t i = 0; i < e.ids.size(); ++i) out << (i ? "," : "") << e.ids[i];
-  out << "],\"offsets\":[";
-  for (size_t i = 0; i < e.ids.size(); ++i) out << (i ? ",[" : "[") << e.begin[i] << ',' << e.end[i] << ']';
-  out << "]}\n";
+void append(std::string& out, int32_t number) {
+  char digits[12];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+}
+
+/// One line of JSON at the end of `out`.
+void append(std::string& out, const Encoding& e) {
+  out += "{\"ids\":";
+  for (size_t i = 0; i < e.ids.size(); ++i) {
+    out += i ? ',' : '[';
+    append(out, e.ids[i]);
+  }
+  out += "],\"offsets\":";
+  for (size_t i = 0; i < e.ids.size(); ++i) {
+    out += i ? ",[" : "[[";
+    append(out, e.begin[i]);
+    out += ',';
+    append(out, e.end[i]);
+    out += ']';
+  }
+  out += "]}\n";
 }
 
 int tokenize(const std::string& model, const std::string& input) {
@@ -26,10 +42,14 @@ int tokenize(const std::string& model, const std::string& input) {
     if (!file) throw DataError(input + ": cannot open");
   }
   std::istream& in = input == "-" ? std::cin : file;
-  std::string line;
+  std::string line, json;
+  Encoding encoding;
   for (int64_t number = 1; std::getline(in, line); ++number) {
     try {
-      write_encoding(std::cout, tokenizer->encode(line));
+      tokenizer->encode(line, encoding);
+      json.clear();
+      append(json, encoding);
+      std::cout << json;
     } catch (const DataError& error) {
       std::cout.flush();
       throw DataError(input + ":" + std::to_string(number) + ": " + error.what());

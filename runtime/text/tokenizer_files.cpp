@@ -10,8 +10,9 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kMaxTokens = 4'000'000, kMaxTokenBytes = 1024;
-constexpr int64_t kMaxWordChars = 1000;  // a word is cut in time quadratic in this
+// The trie takes up to 70 bytes for each byte of the tokens.
+constexpr size_t kMaxTokens = 4'000'000, kMaxTokenBytes = 1024, kMaxVocabularyBytes = 6u << 20;
+constexpr int64_t kMaxWordChars = 1000;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -27,6 +28,9 @@ void place(std::vector<std::string>& tokens, const std::string& token, int64_t i
 /// Every id from 0 on has a token, and every token one id.
 void check_vocabulary(const TokenizerSpec& spec) {
   std::unordered_map<std::string_view, size_t> ids;
+  size_t bytes = 0;
+  for (const auto& token : spec.tokens) bytes += token.size();
+  if (bytes > kMaxVocabularyBytes) fail("model.vocab: the tokens have " + std::to_string(bytes) + " bytes, more than " + std::to_string(kMaxVocabularyBytes));
   for (size_t id = 0; id < spec.tokens.size(); ++id) {
     const auto& token = spec.tokens[id];
     if (token.empty()) fail("model.vocab: id " + std::to_string(id) + " has no token");

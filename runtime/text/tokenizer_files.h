@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/text/bert_words.h"
+#include "runtime/text/bert_chars.h"
 
 namespace fmtrain {
 

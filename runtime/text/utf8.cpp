@@ -50,4 +50,23 @@ bool valid_utf8(std::string_view text, size_t* at) {
   return true;
 }
 
+int32_t count_code_points(std::string_view text) {
+  int32_t n = 0;
+  for (const char c : text) n += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return n;
+}
+
+char32_t decode_utf8(const char* text, size_t* at) {
+  const auto* p = reinterpret_cast<const unsigned char*>(text) + *at;
+  const auto tail = [p](int i, int shift) { return static_cast<char32_t>(p[i] & 0x3F) << shift; };
+  const int length = p[0] < 0x80 ? 1 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
+  *at += static_cast<size_t>(length);
+  switch (length) {
+    case 1: return p[0];
+    case 2: return static_cast<char32_t>(p[0] & 0x1F) << 6 | tail(1, 0);
+    case 3: return static_cast<char32_t>(p[0] & 0x0F) << 12 | tail(1, 6) | tail(2, 0);
+    default: return static_cast<char32_t>(p[0] & 0x07) << 18 | tail(1, 12) | tail(2, 6) | tail(3, 0);
+  }
+}
+
 }  // namespace fmtrain

@@ -94,6 +94,10 @@ const std::vector<BentFile> kBent{
     {"model.unk_token: must be a string", [](Json& j) { j["model"]["unk_token"] = 1; }},
     {"model.continuing_subword_prefix: must be a string",
      [](Json& j) { j["model"]["continuing_subword_prefix"] = Json::array(); }},
+    {"model.vocab: the tokens have 8388738 bytes, more than 6291456",
+     [](Json& j) {
+       for (int i = 0; i < 8192; ++i) vocab(j)[std::to_string(10000 + i) + std::string(1019, 'x')] = 57 + i;
+     }},
     {"model.max_input_chars_per_word: must be 1 to 1000", [](Json& j) { j["model"]["max_input_chars_per_word"] = 0; }},
     {"model.max_input_chars_per_word: must be 1 to 1000",
      [](Json& j) { j["model"]["max_input_chars_per_word"] = uint64_t{1} << 63; }},

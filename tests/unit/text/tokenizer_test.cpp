@@ -5,7 +5,7 @@
 #include <random>
 
 #include "runtime/errors.h"
-#include "runtime/text/bert_words.h"
+#include "runtime/text/utf8.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/text/small_tokenizer.h"
 
