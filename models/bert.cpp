@@ -3,9 +3,10 @@
 #include <ATen/core/grad_mode.h>
 
 #include "models/initial_values.h"
-#include "models/ops/attention.h"
 #include "models/ops/dropout.h"
+#include "models/ops/encoder_layer.h"
 #include "models/ops/linear.h"
+#include "models/ops/product.h"
 #include "models/ops/recompute.h"
 #include "models/task_model.h"
 
@@ -15,18 +16,6 @@ namespace {
 /// Indices into the parameter list.
 struct LayerNormIndex { size_t weight, bias; };
 struct LinearIndex { size_t weight, bias; };
-struct LayerIndex {
-  LinearIndex query, key, value, attention_output;
-  LayerNormIndex attention_norm;
-  LinearIndex intermediate, output;
-  LayerNormIndex output_norm;
-};
-
-/// Rows of a batch as the operations want them.
-struct Rows {
-  PackedRows packed;
-  at::Tensor positions, samples;  ///< int64 [T]: position and sample id of each row
-};
 
 class Bert final : public TaskModel {
  public:
@@ -44,33 +33,31 @@ class Bert final : public TaskModel {
   std::vector<NamedParameter>& parameters() override { return parameters_; }
 
   void parameters_changed() override {
-    low_.resize(parameters_.size());
     if (config_.precision == Precision::kFp32) return;
     const at::NoGradGuard no_grad;
-    for (size_t i = first_product_; i < parameters_.size(); ++i) {
-      const at::Tensor& value = parameters_[i].value;
-      if (value.dim() != 2) continue;
-      if (low_[i].defined() && low_[i].device() == value.device()) low_[i].copy_(value);  // one memory for the whole run
-      else low_[i] = value.detach().to(product_type(config_.precision));
-    }
+    if (low_.empty() || low_[first_product_].device() != parameters_[first_product_].value.device()) make_low_copies();
+    for (size_t i = first_product_; i < parameters_.size(); ++i)
+      if (low_[i].defined()) low_[i].copy_(parameters_[i].value);
   }
 
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
-    const Rows rows = rows_of(batch);
+    const LayerPass rows = rows_of(batch);
     at::Tensor x = embed(batch, rows, pass);
-    const auto n = static_cast<int64_t>(layers_.size()), segment = config_.recompute;
-    if (segment == 0) return layers_of(x, rows, pass, 0, n);
+    const bool one_operation = has_encoder_layer(x.device(), product_type(config_.precision));
+    const int64_t n = std::ssize(layers_), segment = config_.recompute > 0 ? config_.recompute : n, tokens = x.size(0);
+    if (one_operation) x = at::constant_pad_nd(x.to(product_type(config_.precision)), {0, 0, 0, padding(tokens)});
     for (int64_t first = 0; first < n; first += segment) {
       const int64_t last = std::min(first + segment, n);
-      const auto layers = [this, rows, pass, first, last](const at::Tensor& input) { return layers_of(input, rows, pass, first, last); };
-      x = x.requires_grad() || trains(first, last) ? recomputed(x, layers) : layers(x);  // else no backward pass comes here
+      const auto layers = [=, this](const at::Tensor& input) { return layers_of(input, rows, pass, first, last, one_operation); };
+      const bool again = config_.recompute > 0 && (x.requires_grad() || trains(first, last));  // else no backward pass comes here
+      x = again ? recomputed(x, layers) : layers(x);
     }
-    return x;
+    return x.narrow(0, 0, tokens).to(at::kFloat);
   }
 
   at::Tensor logits(const Batch& batch, const Pass& pass) override {
     at::Tensor x = hidden_states(batch, pass);
-    Rows rows = rows_of(batch);
+    LayerPass rows = rows_of(batch);
     if (config_.task == Task::kSequenceClassification) {
       x = pool(x, batch);
       rows.samples = batch.sample_ids.to(x.device());
@@ -86,9 +73,8 @@ class Bert final : public TaskModel {
 
  private:
   bool trains(int64_t first_layer, int64_t last_layer) const {
-    const auto begin = parameters_.begin();
-    return std::any_of(begin + layers_[first_layer].query.weight, begin + layers_[last_layer - 1].output_norm.bias + 1,
-                       [](const auto& p) { return p.value.requires_grad(); });
+    const auto begin = parameters_.begin() + static_cast<std::ptrdiff_t>(layers_[static_cast<size_t>(first_layer)]);
+    return std::any_of(begin, begin + (last_layer - first_layer) * kLayerParameters, [](const auto& p) { return p.value.requires_grad(); });
   }
 
   void check() const {
@@ -120,19 +106,19 @@ class Bert final : public TaskModel {
     first_product_ = parameters_.size();
   }
 
+  /// In the order of LayerParameter: weights that one product takes together lie side by side in flat memory.
   void declare_layer(int64_t l) {
-    const std::string name = "bert.encoder.layer." + std::to_string(l) + ".";
+    const std::string name = "bert.encoder.layer." + std::to_string(l) + ".", self = name + "attention.self.";
     const int64_t d = config_.hidden_size, m = config_.intermediate_size;
-    LayerIndex x;
-    x.query = declare_linear(name + "attention.self.query", d, d);
-    x.key = declare_linear(name + "attention.self.key", d, d);
-    x.value = declare_linear(name + "attention.self.value", d, d);
-    x.attention_output = declare_linear(name + "attention.output.dense", d, d);
-    x.attention_norm = declare_norm(name + "attention.output.LayerNorm");
-    x.intermediate = declare_linear(name + "intermediate.dense", d, m);
-    x.output = declare_linear(name + "output.dense", m, d);
-    x.output_norm = declare_norm(name + "output.LayerNorm");
-    layers_.push_back(x);
+    layers_.push_back(parameters_.size());
+    for (const auto* part : {"query", "key", "value"}) declare(self + part + ".weight", {d, d}, true);
+    for (const auto* part : {"query", "key", "value"}) declare(self + part + ".bias", {d}, false);
+    declare_linear(name + "attention.output.dense", d, d);
+    declare_norm(name + "attention.output.LayerNorm");
+    declare_linear(name + "intermediate.dense", d, m);
+    declare_linear(name + "output.dense", m, d);
+    declare_norm(name + "output.LayerNorm");
+    TORCH_INTERNAL_ASSERT(parameters_.size() - layers_.back() == kLayerParameters);
   }
 
   void declare_head() {
@@ -151,14 +137,46 @@ class Bert final : public TaskModel {
   }
 
   const at::Tensor& value(size_t i) const { return parameters_[i].value; }
-  LinearWeight weight(LinearIndex i) const { return {value(i.weight), value(i.bias), low_[i.weight]}; }
+  LinearWeight weight(LinearIndex i) const { return {value(i.weight), value(i.bias), low_.empty() ? at::Tensor() : low_[i.weight]}; }
 
-  /// Query, key and value projections as one product.
-  LinearWeight qkv_weight(const LayerIndex& l) const {
-    LinearWeight w{at::cat({value(l.query.weight), value(l.key.weight), value(l.value.weight)}),
-                   at::cat({value(l.query.bias), value(l.key.bias), value(l.value.bias)}), {}};
-    if (low_[l.query.weight].defined()) w.low = at::cat({low_[l.query.weight], low_[l.key.weight], low_[l.value.weight]});
-    return w;
+  /// One memory for the whole run; three neighbours that one product takes together are parts of one tensor.
+  void make_low_copies() {
+    low_.assign(parameters_.size(), {});
+    const auto options = value(first_product_).options().dtype(product_type(config_.precision)).requires_grad(false);
+    for (const size_t layer : layers_)
+      for (const size_t first : {layer + kQueryWeight, layer + kQueryBias}) {
+        const auto joined = at::empty({3, value(first).numel()}, options);
+        for (size_t part = 0; part < 3; ++part) low_[first + part] = joined[static_cast<int64_t>(part)].view(value(first).sizes());
+      }
+    for (size_t i = first_product_; i < parameters_.size(); ++i)
+      if (!low_[i].defined() && parameters_[i].name.find("LayerNorm") == std::string::npos) low_[i] = at::empty(value(i).sizes(), options);
+  }
+
+  /// The parameter, or its copy, as products take it.
+  at::Tensor for_products(size_t i) const { return low_.empty() ? value(i).detach() : low_[i]; }
+
+  /// Parameters i, i + 1, i + 2 as one; a view where they are neighbours in memory.
+  at::Tensor joined(size_t i) const {
+    const at::Tensor parts[] = {for_products(i), for_products(i + 1), for_products(i + 2)};
+    auto shape = parts[0].sizes().vec();
+    shape[0] *= 3;
+    const auto follows = [](const at::Tensor& a, const at::Tensor& b) { return a.is_alias_of(b) && b.storage_offset() == a.storage_offset() + a.numel(); };
+    const bool neighbours = follows(parts[0], parts[1]) && follows(parts[1], parts[2]);
+    return neighbours ? parts[0].as_strided(shape, parts[0].strides()) : at::cat({parts[0], parts[1], parts[2]});
+  }
+
+  EncoderLayer encoder_layer_of(size_t l) const {
+    const size_t first = layers_[l];
+    EncoderLayer layer;
+    for (size_t i = 0; i < kLayerParameters; ++i) layer.parameters.push_back(value(first + i));
+    const auto product = [&](size_t i) { return ProductWeight{for_products(first + i), for_products(first + i + 1)}; };
+    layer.qkv = {joined(first + kQueryWeight), joined(first + kQueryBias)};
+    layer.context = product(kContextWeight);
+    layer.wide = product(kWideWeight);
+    layer.output = product(kOutputWeight);
+    layer.heads = config_.heads;
+    layer.norm_eps = config_.layer_norm_eps;
+    return layer;
   }
 
   at::Tensor norm(const at::Tensor& x, LayerNormIndex i) const {
@@ -169,12 +187,14 @@ class Bert final : public TaskModel {
     return {pass.training ? p : 0.0, pass.seed, static_cast<uint32_t>(pass.step), static_cast<uint32_t>(layer), site};
   }
 
-  static Rows rows_of(const Batch& batch) {
+  static LayerPass rows_of(const Batch& batch) {
     const auto lengths = batch.offsets.slice(0, 1) - batch.offsets.slice(0, 0, -1);
-    return {{batch.offsets, batch.sample_ids}, batch.positions, at::repeat_interleave(batch.sample_ids, lengths).to(batch.positions.device())};
+    return {{batch.offsets, batch.sample_ids}, batch.positions, at::repeat_interleave(batch.sample_ids, lengths).to(batch.positions.device()), {}, {}, {}};
   }
 
-  at::Tensor embed(const Batch& batch, const Rows& rows, const Pass& pass) const {
+  static int64_t padding(int64_t rows) { return (kRowMultiple - rows % kRowMultiple) % kRowMultiple; }
+
+  at::Tensor embed(const Batch& batch, const LayerPass& rows, const Pass& pass) const {
     constexpr bool kSparse = true;  // a leaf touches few of the rows, so their gradients come as a list
     // Backward runs last what was first here: with the largest gradient at the end, whoever reduces them holds a part of it at a time.
     const auto words = at::embedding(value(0), batch.tokens, -1, false, kSparse);
@@ -183,21 +203,15 @@ class Bert final : public TaskModel {
     return dropout(norm(sum, embedding_norm_), rows.positions, rows.samples, key(pass, config_.dropout.hidden, 0, DropoutSite::kEmbeddings));
   }
 
-  at::Tensor layers_of(at::Tensor x, const Rows& rows, const Pass& pass, int64_t first, int64_t last) const {
-    for (int64_t l = first; l < last; ++l) x = layer(x, rows, pass, static_cast<size_t>(l));
+  at::Tensor layers_of(at::Tensor x, LayerPass pass_of_layer, const Pass& pass, int64_t first, int64_t last, bool one_operation) const {
+    for (int64_t l = first; l < last; ++l) {
+      const auto layer = encoder_layer_of(static_cast<size_t>(l));
+      pass_of_layer.attention = key(pass, config_.dropout.attention, l, DropoutSite::kAttention);
+      pass_of_layer.context = key(pass, config_.dropout.hidden, l, DropoutSite::kAttentionOutput);
+      pass_of_layer.output = key(pass, config_.dropout.hidden, l, DropoutSite::kOutput);
+      x = one_operation ? encoder_layer(x, layer, pass_of_layer) : encoder_layer_reference(x, layer, pass_of_layer, product_type(config_.precision));
+    }
     return x;
-  }
-
-  at::Tensor layer(const at::Tensor& x, const Rows& rows, const Pass& pass, size_t l) const {
-    const LayerIndex& i = layers_[l];
-    const auto n = static_cast<int64_t>(l);
-    const auto drop = [&](const at::Tensor& y, DropoutSite site) {
-      return dropout(y.to(at::kFloat), rows.positions, rows.samples, key(pass, config_.dropout.hidden, n, site));
-    };
-    const auto context = packed_attention(linear(x, qkv_weight(i)), rows.packed, config_.heads, key(pass, config_.dropout.attention, n, DropoutSite::kAttention));
-    const auto attended = norm(drop(linear(context, weight(i.attention_output)), DropoutSite::kAttentionOutput) + x, i.attention_norm);
-    const auto wide = at::gelu(linear(attended, weight(i.intermediate)));
-    return norm(drop(linear(wide, weight(i.output)), DropoutSite::kOutput) + attended, i.output_norm);
   }
 
   /// [S, hidden_size]
@@ -215,10 +229,10 @@ class Bert final : public TaskModel {
 
   ModelConfig config_;
   std::vector<NamedParameter> parameters_;
-  std::vector<at::Tensor> low_;  ///< 16-bit copies of the products' weights, beside parameters_
+  std::vector<at::Tensor> low_;  ///< 16-bit copies of what products take, beside parameters_; empty in fp32
   size_t first_product_ = 0;
   LayerNormIndex embedding_norm_{};
-  std::vector<LayerIndex> layers_;
+  std::vector<size_t> layers_;   ///< first parameter of each
   LinearIndex pooler_{}, classifier_{};
 };
 

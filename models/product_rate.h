@@ -7,7 +7,7 @@
 namespace fmtrain {
 
 /// GFLOP/s of x [rows, d] times the transposed [4 d, d] weight of a model's feed-forward layer, in the model's precision, by
-/// at::linear with the threads ATen has now: the median of about `seconds` of repetitions (2 * rows * d * 4 d operations each).
+/// product() with the threads ATen has now: the median of about `seconds` of repetitions (2 * rows * d * 4 d operations each).
 double product_rate(const ModelConfig& config, int64_t rows, at::Device device, double seconds = 0.2);
 
 }  // namespace fmtrain

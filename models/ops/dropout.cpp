@@ -6,68 +6,11 @@
 #include <bit>
 #include <cmath>
 
-#include "models/ops/multiversion.h"
+#include "models/ops/kernels.h"
 #include "models/ops/on_gpu.h"
-#include "models/ops/philox.h"
 
 namespace fmtrain {
 namespace {
-
-constexpr int kLanes = 16;  // blocks computed side by side
-
-struct Counter {
-  uint32_t base[kLanes], position[kLanes], sample, step, key0, key1;
-};
-
-/// Philox of sixteen counters, as philox4x32() but with the lanes innermost, so that it vectorises.
-FMTRAIN_MULTIVERSION
-void sixteen_blocks(const Counter& c, uint32_t words[4][kLanes]) {
-  uint32_t a[kLanes], b[kLanes], d[kLanes], e[kLanes];
-  for (uint32_t i = 0; i < kLanes; ++i) {
-    a[i] = c.base[i];
-    b[i] = c.position[i];
-    d[i] = c.sample;
-    e[i] = c.step;
-  }
-  uint32_t k0 = c.key0, k1 = c.key1;
-  for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < kLanes; ++i) {
-      const uint64_t p0 = uint64_t{0xD2511F53} * a[i], p1 = uint64_t{0xCD9E8D57} * d[i];
-      a[i] = static_cast<uint32_t>(p1 >> 32) ^ b[i] ^ k0;
-      b[i] = static_cast<uint32_t>(p1);
-      d[i] = static_cast<uint32_t>(p0 >> 32) ^ e[i] ^ k1;
-      e[i] = static_cast<uint32_t>(p0);
-    }
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  for (int i = 0; i < kLanes; ++i) {
-    words[0][i] = a[i];
-    words[1][i] = b[i];
-    words[2][i] = d[i];
-    words[3][i] = e[i];
-  }
-}
-
-Counter counter_of(const DropoutKey& key, uint32_t sample) {
-  Counter c{};
-  c.sample = sample;
-  c.step = key.step;
-  c.key0 = static_cast<uint32_t>(key.seed);
-  c.key1 = static_cast<uint32_t>(key.seed >> 32);
-  return c;
-}
-
-uint32_t base_of(const DropoutKey& key, uint32_t block) { return key.layer << 24 | static_cast<uint32_t>(key.site) << 20 | block; }
-
-FMTRAIN_MULTIVERSION
-void mask_of_words(const uint32_t words[4][kLanes], uint32_t threshold, float scale, float* mask) {
-  for (int i = 0; i < kLanes; ++i)
-    for (int w = 0; w < 4; ++w) {
-      mask[i * 8 + w * 2] = (words[w][i] & 0xFFFF) >= threshold ? scale : 0.0f;
-      mask[i * 8 + w * 2 + 1] = (words[w][i] >> 16) >= threshold ? scale : 0.0f;
-    }
-}
 
 void multiply_rows(const float* x, float* y, int64_t rows, int64_t features, const int64_t* positions, const int64_t* samples, const DropoutKey& key) {
   at::parallel_for(0, rows, 16, [&](int64_t first, int64_t last) {
@@ -116,34 +59,13 @@ DropoutKey DropoutKey::restored(const std::vector<int64_t>& saved) {
           static_cast<DropoutSite>(saved[4])};
 }
 
-void dropout_mask(const DropoutKey& key, DropoutRow row, uint32_t first_block, std::span<float> mask) {
-  uint32_t words[4][kLanes];
-  float values[kLanes * 8];
-  Counter counter = counter_of(key, row.sample);
-  std::fill_n(counter.position, kLanes, row.position);
-  for (size_t done = 0; done < mask.size(); done += kLanes * 8) {
-    for (uint32_t lane = 0; lane < kLanes; ++lane) counter.base[lane] = base_of(key, first_block) + static_cast<uint32_t>(done / 8) + lane;
-    sixteen_blocks(counter, words);
-    mask_of_words(words, key.threshold(), key.scale(), values);
-    std::copy_n(values, std::min<size_t>(kLanes * 8, mask.size() - done), mask.data() + done);
-  }
+MaskCounter mask_counter(const DropoutKey& key, DropoutRow row, uint32_t first_block) {
+  return {(key.layer << 24 | static_cast<uint32_t>(key.site) << 20) + first_block, row.position, row.sample, key.step, static_cast<uint32_t>(key.seed),
+          static_cast<uint32_t>(key.seed >> 32), key.threshold(), key.scale()};
 }
 
-void dropout_square(const DropoutKey& key, uint32_t sample, uint32_t first_block, int64_t size, int64_t width, float* mask) {
-  uint32_t words[4][kLanes];
-  float values[kLanes * 8];
-  Counter counter = counter_of(key, sample);
-  const int64_t blocks = (size + 7) / 8, all = size * blocks;  // the lanes run on over the ends of rows
-  for (int64_t done = 0; done < all; done += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      counter.position[lane] = static_cast<uint32_t>((done + lane) / blocks);
-      counter.base[lane] = base_of(key, first_block) + static_cast<uint32_t>((done + lane) % blocks);
-    }
-    sixteen_blocks(counter, words);
-    mask_of_words(words, key.threshold(), key.scale(), values);
-    for (int64_t lane = 0; lane < std::min<int64_t>(kLanes, all - done); ++lane)
-      std::copy_n(values + lane * 8, 8, mask + (done + lane) / blocks * width + (done + lane) % blocks * 8);
-  }
+void dropout_mask(const DropoutKey& key, DropoutRow row, uint32_t first_block, std::span<float> mask) {
+  kernels().mask_row(mask_counter(key, row, first_block), std::ssize(mask), mask.data());
 }
 
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& samples, const DropoutKey& key) {

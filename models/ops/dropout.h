@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "models/ops/kernels.h"
+
 namespace fmtrain {
 
 /// Places of the model where dropout happens. Attention uses the head and the key position as further features.
@@ -35,9 +37,8 @@ struct DropoutKey {
 /// mask[i] = scale or 0 for the features first_block * 8 + i of one row.
 void dropout_mask(const DropoutKey& key, DropoutRow row, uint32_t first_block, std::span<float> mask);
 
-/// The mask of attention probabilities: `size` rows (query positions) of `size` features (key positions), at mask[i * width + j];
-/// equal to dropout_mask(key, {i, sample}, first_block, ...) of every row. width is a multiple of 8; columns size.. are not specified.
-void dropout_square(const DropoutKey& key, uint32_t sample, uint32_t first_block, int64_t size, int64_t width, float* mask);
+/// The same for kernels (kernels.h).
+MaskCounter mask_counter(const DropoutKey& key, DropoutRow row, uint32_t first_block);
 
 /// x * mask for x fp32 [rows, features], contiguous; positions and samples int64 [rows] on x's device. Differentiable; returns x
 /// itself when p is 0. Reference: x * mask as written above.

@@ -2,27 +2,28 @@
 
 #include <torch/autograd.h>
 
+#include "models/ops/product.h"
+
 namespace fmtrain {
 namespace {
 
-/// Products on 16-bit copies; the weight itself only receives the gradient.
-class LowLinear final : public torch::autograd::Function<LowLinear> {
+/// Products on the values for products; the weight itself only receives the gradient.
+class Linear final : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& low) {
-    const auto type = low.scalar_type();
-    const auto x16 = x.to(type);
-    ctx->save_for_backward({x16, low});
+    const auto input = x.to(low.scalar_type());
+    ctx->save_for_backward({input, low});
     ctx->saved_data["x"] = static_cast<int64_t>(x.scalar_type());
     ctx->saved_data["needs"] = std::vector<int64_t>{x.requires_grad(), weight.requires_grad(), bias.requires_grad()};
-    return at::linear(x16, low, bias.to(type));
+    return product(input, low, bias.to(low.scalar_type()));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, const torch::autograd::variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const auto needs = ctx->saved_data["needs"].toIntVector();
     const auto dy = grads[0].to(saved[1].scalar_type());
     at::Tensor dx, dw, db;
-    if (needs[0]) dx = at::mm(dy, saved[1]).to(static_cast<at::ScalarType>(ctx->saved_data["x"].toInt()));
-    if (needs[1]) dw = at::mm(dy.t(), saved[0]).to(at::kFloat);
+    if (needs[0]) dx = product_grad_input(dy, saved[1]).to(static_cast<at::ScalarType>(ctx->saved_data["x"].toInt()));
+    if (needs[1]) dw = product_grad_weight(dy, saved[0]).to(at::kFloat);
     if (needs[2]) db = grads[0].sum({0}, false, at::kFloat);
     return {dx, dw, db, {}};
   }
@@ -35,7 +36,7 @@ at::ScalarType product_type(Precision precision) {
 }
 
 at::Tensor linear(const at::Tensor& x, const LinearWeight& w) {
-  return w.low.defined() ? LowLinear::apply(x, w.weight, w.bias, w.low) : at::linear(x, w.weight, w.bias);
+  return Linear::apply(x, w.weight, w.bias, w.low.defined() ? w.low : w.weight.detach());
 }
 
 }  // namespace fmtrain

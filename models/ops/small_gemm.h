@@ -1,12 +1,16 @@
-// Small matrix products on data in cache, written so that the compiler keeps blocks of the result in registers. The order of
-// additions is k = 0, 1, ... for every element, whatever the shape around it.
+// Small matrix products on data in cache, with blocks of the result in vector registers. The order of additions is k = 0, 1, ... for
+// every element, whatever the shape around it. For kernels_level.cpp only.
 #pragma once
 #include <cstdint>
 
+#include "models/ops/vector_math.h"
+
 namespace fmtrain::small {
 
-/// Columns of a register block: four rows of 32 floats are 8 registers of AVX-512, or all 16 of AVX2.
-inline constexpr int64_t kColumns = 32;
+/// Floats of a vector: a register of AVX-512, two of AVX2, four of SSE.
+inline constexpr int64_t kVector = 16;
+/// Rows of a register block: with two vectors a row, 16 sums hide the latency of a fused multiply-add.
+inline constexpr int kRows = 8;
 
 /// A matrix with any strides; B and C have unit column stride.
 struct Strided {
@@ -14,34 +18,45 @@ struct Strided {
   int64_t row, column;  ///< elements from one row, or column, to the next
 };
 
-/// C [kRows, kCols] = A [kRows, k] B [k, kCols], the sums in registers until the end. ldb, ldc: elements from one row to the next.
-template <int kRows, int kCols>
-inline __attribute__((always_inline)) void block(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k) {
-  float sum[kRows][kCols] = {};
-  for (int64_t p = 0; p < k; ++p)
-    for (int i = 0; i < kRows; ++i) {
-      const float x = a.data[i * a.row + p * a.column];
-      for (int j = 0; j < kCols; ++j) sum[i][j] += x * b[p * ldb + j];
-    }
-  for (int i = 0; i < kRows; ++i)
-    for (int j = 0; j < kCols; ++j) c[i * ldc + j] = sum[i][j];
+using Vector = float __attribute__((vector_size(4 * kVector)));
+
+/// C [R, V vectors] = A [R, k] B [k, V vectors].
+template <int R, int V>
+FMTRAIN_INLINE void block(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k) {
+  Vector sum[R][V] = {};
+  for (int64_t p = 0; p < k; ++p) {
+    Vector row[V];
+    for (int v = 0; v < V; ++v) __builtin_memcpy(&row[v], b + p * ldb + v * kVector, sizeof(Vector));
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[i][v] += a.data[i * a.row + p * a.column] * row[v];
+  }
+  for (int i = 0; i < R; ++i)
+    for (int v = 0; v < V; ++v) __builtin_memcpy(c + i * ldc + v * kVector, &sum[i][v], sizeof(Vector));
 }
 
-/// C [m, kCols] = A [m, k] B [k, kCols]: four rows at a time, so that a row of B is loaded once for four of C.
-template <int kCols>
-inline __attribute__((always_inline)) void columns(int64_t m, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
-  int64_t i = 0;
-  for (; i + 4 <= m; i += 4) block<4, kCols>({a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, k);
-  for (; i < m; ++i) block<1, kCols>({a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, k);
+/// C [m, V vectors] = A [m, k] B: kRows rows at a time, so that a row of B is loaded once for all of them.
+template <int V>
+FMTRAIN_INLINE void columns(int64_t m, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
+  for (; m >= kRows; m -= kRows, a.data += kRows * a.row, c += kRows * ldc) block<kRows, V>(a, b, ldb, c, ldc, k);
+  switch (m) {
+    case 7: return block<7, V>(a, b, ldb, c, ldc, k);
+    case 6: return block<6, V>(a, b, ldb, c, ldc, k);
+    case 5: return block<5, V>(a, b, ldb, c, ldc, k);
+    case 4: return block<4, V>(a, b, ldb, c, ldc, k);
+    case 3: return block<3, V>(a, b, ldb, c, ldc, k);
+    case 2: return block<2, V>(a, b, ldb, c, ldc, k);
+    case 1: return block<1, V>(a, b, ldb, c, ldc, k);
+    default: return;
+  }
 }
 
-/// C [m, n] = A [m, k] B [k, n], overwritten; neither may overlap it. Always inline: the caller decides for which processors it is
-/// compiled (multiversion.h).
-inline __attribute__((always_inline)) void multiply(int64_t m, int64_t n, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
+/// C [m, n] = A [m, k] B [k, n], overwritten; neither may overlap it; n is a multiple of kVector.
+FMTRAIN_INLINE void multiply(int64_t m, int64_t n, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   int64_t j = 0;
-  for (; j + kColumns <= n; j += kColumns) columns<kColumns>(m, k, a, b + j, ldb, c + j, ldc);
-  for (; j + 16 <= n; j += 16) columns<16>(m, k, a, b + j, ldb, c + j, ldc);
-  for (; j < n; ++j) columns<1>(m, k, a, b + j, ldb, c + j, ldc);
+  for (; j + 2 * kVector <= n; j += 2 * kVector) columns<2>(m, k, a, b + j, ldb, c + j, ldc);
+  if (j < n) columns<1>(m, k, a, b + j, ldb, c + j, ldc);
 }
 
 }  // namespace fmtrain::small

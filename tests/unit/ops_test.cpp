@@ -3,6 +3,7 @@
 
 #include "models/ops/attention.h"
 #include "models/ops/dropout.h"
+#include "models/ops/kernels.h"
 #include "models/ops/linear.h"
 #include "models/ops/philox.h"
 
@@ -61,38 +62,54 @@ TEST(Dropout, ZeroIsTheIdentity) {
   EXPECT_TRUE(dropout(x, rows, rows, key).is_same(x));
 }
 
+TEST(Dropout, ASquareIsTheMasksOfItsRows) {
+  for (const int64_t size : {1, 7, 16, 31, 130}) {
+    const int64_t width = padded(size);
+    std::vector<float> square(static_cast<size_t>(size * width)), row(static_cast<size_t>(size));
+    kernels().mask_square(mask_counter(kKey, {0, 21}, 2 << 12), size, width, square.data());
+    for (int64_t i = 0; i < size; ++i) {
+      dropout_mask(kKey, {static_cast<uint32_t>(i), 21}, 2 << 12, row);
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), square.begin() + i * width)) << size << " row " << i;
+    }
+  }
+}
+
 struct Shape {
   std::vector<int64_t> offsets;
   int64_t heads, dh;
   double p;
 };
 
-class Attention : public testing::TestWithParam<Shape> {};
+float* floats(const at::Tensor& t) { return t.data_ptr<float>(); }
 
-TEST_P(Attention, EqualsThePlainComposition) {
+class AttentionKernels : public testing::TestWithParam<Shape> {};
+
+TEST_P(AttentionKernels, EqualThePlainComposition) {
   const auto& shape = GetParam();
   at::manual_seed(1);
   const PackedRows rows{at::tensor(shape.offsets), at::arange(static_cast<int64_t>(shape.offsets.size()) - 1) * 17 + 3};
   const DropoutKey key{shape.p, 99, 4, 2, DropoutSite::kAttention};
-  const auto qkv = at::randn({shape.offsets.back(), 3 * shape.heads * shape.dh}).requires_grad_(true);
-  const auto twin = qkv.detach().clone().requires_grad_(true);
-  const auto y = packed_attention(qkv, rows, shape.heads, key), z = packed_attention_reference(twin, rows, shape.heads, key);
-  EXPECT_LE((y - z).abs().max().item<double>(), 3e-6);
-  const auto seed = at::randn_like(y);
-  y.backward(seed);
+  const int64_t d = shape.heads * shape.dh;
+  const auto qkv = at::randn({shape.offsets.back(), 3 * d}), seed = at::randn({qkv.size(0), d});
+  const auto twin = qkv.clone().requires_grad_(true), z = packed_attention_reference(twin, rows, shape.heads, key);
   z.backward(seed);
-  EXPECT_LE((qkv.grad() - twin.grad()).norm().item<double>(), 2e-6 * twin.grad().norm().item<double>());
+  const auto y = at::empty_like(seed), softmax = at::empty({qkv.size(0), shape.heads, 2}), grad = at::empty_like(qkv);
+  const Attention<float> attention{floats(qkv), d, shape.heads, rows, key};
+  attention_forward(attention, floats(y), floats(softmax));
+  attention_backward(attention, floats(softmax), floats(seed), floats(grad));
+  EXPECT_LE((y - z).abs().max().item<double>(), 3e-6);
+  EXPECT_LE((grad - twin.grad()).norm().item<double>(), 2e-6 * twin.grad().norm().item<double>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::Values(Shape{{0, 5, 6, 40, 168}, 12, 32, 0.0}, Shape{{0, 5, 6, 40, 168}, 12, 32, 0.1},
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernels, testing::Values(Shape{{0, 5, 6, 40, 168}, 12, 32, 0.0}, Shape{{0, 5, 6, 40, 168}, 12, 32, 0.1},
     Shape{{0, 16, 33}, 2, 16, 0.1}, Shape{{0, 1}, 1, 64, 0.0}, Shape{{0, 7, 19}, 3, 20, 0.5}, Shape{{0, 300}, 2, 64, 0.1}));
 
-TEST(Attention, TheBitsOfASampleDependOnNothingElse) {
+TEST(AttentionKernels, TheBitsOfASampleDependOnNothingElse) {
   at::manual_seed(2);
-  const auto qkv = at::randn({60, 96});
+  const auto qkv = at::randn({60, 96}), both = at::empty({60, 32}), second = at::empty({37, 32});
   const DropoutKey key{0.1, 99, 4, 2, DropoutSite::kAttention};
-  const auto both = packed_attention(qkv, {at::tensor({0, 23, 60}, at::kLong), at::tensor({5, 6}, at::kLong)}, 2, key);
-  const auto second = packed_attention(qkv.narrow(0, 23, 37), {at::tensor({0, 37}, at::kLong), at::tensor({6}, at::kLong)}, 2, key);
+  attention_forward<float>({floats(qkv), 32, 2, {at::tensor({0, 23, 60}, at::kLong), at::tensor({5, 6}, at::kLong)}, key}, floats(both), nullptr);
+  attention_forward<float>({floats(qkv) + 23 * 96, 32, 2, {at::tensor({0, 37}, at::kLong), at::tensor({6}, at::kLong)}, key}, floats(second), nullptr);
   EXPECT_TRUE(at::equal(both.narrow(0, 23, 37), second));
 }
 

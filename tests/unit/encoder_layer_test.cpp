@@ -1,0 +1,193 @@
+// The fused layer beside the same layer from LibTorch's operations.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/autograd.h>
+
+#include <cmath>
+
+#include "models/ops/encoder_layer.h"
+#include "models/ops/product.h"
+#include "models/ops/row_passes.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr int64_t kWidth = 48, kWide = 192, kHeads = 3;
+
+struct Case {
+  at::ScalarType type;
+  double p;
+  double forward, backward;  ///< relative errors that rounding explains
+};
+
+LayerPass pass_of(const std::vector<int64_t>& offsets, double p) {
+  std::vector<int64_t> positions, samples, ids;
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    ids.push_back(static_cast<int64_t>(s) * 13 + 2);
+    for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
+      positions.push_back(i - offsets[s]);
+      samples.push_back(ids.back());
+    }
+  }
+  const auto key = [&](DropoutSite site) { return DropoutKey{p, 77, 5, 1, site}; };
+  return {{at::tensor(offsets), at::tensor(ids)}, at::tensor(positions), at::tensor(samples), key(DropoutSite::kAttention), key(DropoutSite::kAttentionOutput),
+          key(DropoutSite::kOutput)};
+}
+
+EncoderLayer layer_of(at::ScalarType type) {
+  at::manual_seed(4);
+  EncoderLayer layer;
+  layer.heads = kHeads;
+  layer.norm_eps = 1e-12;
+  const auto add = [&](at::IntArrayRef shape, double scale, double mean) { layer.parameters.push_back((at::randn(shape) * scale + mean).requires_grad_(true)); };
+  for (int i = 0; i < 3; ++i) add({kWidth, kWidth}, 0.2, 0);
+  for (int i = 0; i < 3; ++i) add({kWidth}, 0.1, 0);
+  add({kWidth, kWidth}, 0.2, 0), add({kWidth}, 0.1, 0), add({kWidth}, 0.3, 1), add({kWidth}, 0.1, 0);
+  add({kWide, kWidth}, 0.2, 0), add({kWide}, 0.1, 0), add({kWidth, kWide}, 0.1, 0), add({kWidth}, 0.1, 0), add({kWidth}, 0.3, 1), add({kWidth}, 0.1, 0);
+  const auto value = [&](size_t i) { return layer.parameters[i].detach().to(type); };
+  layer.qkv = {at::cat({value(0), value(1), value(2)}), at::cat({value(3), value(4), value(5)})};
+  layer.context = {value(kContextWeight), value(kContextBias)};
+  layer.wide = {value(kWideWeight), value(kWideBias)};
+  layer.output = {value(kOutputWeight), value(kOutputBias)};
+  return layer;
+}
+
+struct Outcome {
+  at::Tensor y, dx;
+  std::vector<at::Tensor> of_parameters;
+};
+
+Outcome outcome(at::Tensor y, const at::Tensor& x, const EncoderLayer& layer, const at::Tensor& seed) {
+  y.backward(seed.to(y.scalar_type()));
+  Outcome o{y.detach().to(at::kFloat), x.grad().to(at::kFloat), {}};
+  for (const auto& p : layer.parameters) {
+    o.of_parameters.push_back(p.grad().defined() ? p.grad().clone() : at::Tensor());
+    p.mutable_grad().reset();
+  }
+  return o;
+}
+
+const std::vector<int64_t> kOffsets{0, 9, 10, 43, 90};
+
+/// With rows padded as products want them; results without the padding.
+Outcome fused(const EncoderLayer& layer, const at::Tensor& values, const at::Tensor& seed, double p, at::ScalarType type) {
+  const int64_t rows = values.size(0), all = (rows + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  const auto whole = [&](const at::Tensor& t) { return at::constant_pad_nd(t.to(type), {0, 0, 0, all - rows}); };
+  const auto x = whole(values).requires_grad_(true);
+  auto o = outcome(encoder_layer(x, layer, pass_of(kOffsets, p)), x, layer, whole(seed));
+  EXPECT_EQ(o.dx.narrow(0, rows, all - rows).abs().sum().item<double>(), 0);
+  o.y = o.y.narrow(0, 0, rows), o.dx = o.dx.narrow(0, 0, rows);
+  return o;
+}
+
+double relative(const at::Tensor& a, const at::Tensor& b) { return (a - b).norm().item<double>() / b.norm().item<double>(); }
+
+class FusedLayer : public testing::TestWithParam<Case> {};
+
+TEST_P(FusedLayer, EqualsThePlainComposition) {
+  const auto& c = GetParam();
+  const auto layer = layer_of(c.type);
+  const auto values = at::randn({kOffsets.back(), kWidth}).to(c.type).to(at::kFloat), seed = at::randn_like(values);
+  const auto x = values.clone().requires_grad_(true);
+  const auto plain = outcome(encoder_layer_reference(x, layer, pass_of(kOffsets, c.p), c.type), x, layer, seed);
+  const auto y = fused(layer, values, seed, c.p, c.type);
+  EXPECT_LE(relative(y.y, plain.y), c.forward);
+  EXPECT_LE(relative(y.dx, plain.dx), c.backward);
+  for (size_t i = 0; i < kLayerParameters; ++i) {
+    if (i == kKeyBias) continue;  // zero but for rounding: a constant in all scores of a row changes no probability
+    EXPECT_LE(relative(y.of_parameters[i], plain.of_parameters[i]), c.backward) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, FusedLayer, testing::Values(Case{at::kFloat, 0.0, 1e-6, 3e-6}, Case{at::kFloat, 0.1, 1e-6, 3e-6},
+                                                            Case{at::kBFloat16, 0.0, 8e-3, 2e-2}, Case{at::kBFloat16, 0.1, 8e-3, 2e-2}));
+
+TEST(FusedLayer, GivesTheSameWithoutAGraph) {
+  const auto layer = layer_of(at::kFloat);
+  const auto x = at::randn({96, kWidth});
+  const auto with = encoder_layer(x, layer, pass_of(kOffsets, 0.1)).detach();
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(with.narrow(0, 0, 90), encoder_layer(x, layer, pass_of(kOffsets, 0.1)).narrow(0, 0, 90)));
+}
+
+TEST(FusedLayer, TheBitsDoNotDependOnTheNumberOfThreads) {
+  const auto layer = layer_of(at::kFloat);
+  std::vector<int64_t> offsets{0};
+  for (int64_t i = 0; i < 40; ++i) offsets.push_back(offsets.back() + 5 + i);
+  const int64_t rows = offsets.back();
+  std::vector<float> sums[2];
+  at::Tensor outs[2];
+  const auto x = at::randn({rows, kWide}), grads = at::randn({rows, kWide});
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    const auto a = x.clone(), g = grads.clone();
+    auto& s = sums[threads - 1];
+    s.resize(kWide);
+    gelu_backward(a.data_ptr<float>(), g.data_ptr<float>(), rows, kWide, s.data());
+    outs[threads - 1] = at::cat({a, g});
+  }
+  at::set_num_threads(1);
+  EXPECT_EQ(sums[0], sums[1]);
+  EXPECT_TRUE(at::equal(outs[0], outs[1]));
+}
+
+TEST(FusedLayer, FrozenParametersReceiveNothing) {
+  const auto layer = layer_of(at::kFloat);
+  for (const size_t i : {kQueryWeight, kKeyWeight, kValueWeight, kWideWeight, kOutputNormBias}) layer.parameters[i].requires_grad_(false);
+  const auto values = at::randn({kOffsets.back(), kWidth});
+  const auto all = fused(layer_of(at::kFloat), values, values, 0.1, at::kFloat), some = fused(layer, values, values, 0.1, at::kFloat);
+  for (size_t i = 0; i < kLayerParameters; ++i) {
+    EXPECT_EQ(some.of_parameters[i].defined(), layer.parameters[i].requires_grad()) << i;
+    EXPECT_TRUE(!some.of_parameters[i].defined() || at::equal(all.of_parameters[i], some.of_parameters[i])) << i;
+  }
+}
+
+TEST(FusedLayer, BackwardRunsOnce) {
+  const auto layer = layer_of(at::kFloat);
+  const auto x = at::randn({96, kWidth});
+  const auto y = encoder_layer(x, layer, pass_of(kOffsets, 0.0)).sum();
+  y.backward({}, /*retain_graph=*/true);
+  EXPECT_THROW(y.backward(), c10::Error);
+}
+
+TEST(Gelu, FollowsTheErrorFunction) {
+  const auto x = at::linspace(-12, 12, 4801).view({1, -1}), y = at::empty_like(x), g = at::ones_like(x), in_place = x.clone();
+  std::vector<float> sums(4801);
+  gelu_forward(x.data_ptr<float>(), y.data_ptr<float>(), 1, x.size(1));
+  gelu_backward(in_place.data_ptr<float>(), g.data_ptr<float>(), 1, x.size(1), sums.data());
+  EXPECT_TRUE(at::equal(y, in_place));
+  const auto exact = x.to(at::kDouble), phi = 0.5 * (1 + at::erf(exact / std::sqrt(2.0)));
+  EXPECT_LE((y - exact * phi).abs().max().item<double>(), 1e-6);
+  EXPECT_LE((g - (phi + exact * at::exp(-exact * exact / 2) / std::sqrt(2 * M_PI))).abs().max().item<double>(), 1e-6);
+}
+
+TEST(Bf16, RoundsAsATen) {
+  const auto x = at::cat({at::randn({4096}), at::tensor({0.0, -0.0, 1.00390625, 1.01171875, 3.3961e38, 1e-40, INFINITY, -INFINITY, NAN}).to(at::kFloat)});
+  const auto rounded = x.to(at::kBFloat16);
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    Bf16 mine;
+    store(mine, x.data_ptr<float>()[i]);
+    const float theirs = rounded[i].item<float>();
+    EXPECT_TRUE(load(mine) == theirs || (std::isnan(load(mine)) && std::isnan(theirs))) << x[i].item<float>();
+  }
+}
+
+class Products : public testing::TestWithParam<at::ScalarType> {};
+
+TEST_P(Products, FollowATen) {
+  at::manual_seed(5);
+  const double tolerance = GetParam() == at::kFloat ? 1e-6 : 6e-3;
+  const auto x = at::randn({37, 48}).to(GetParam()), w = at::randn({96, 48}).to(GetParam()), b = at::randn({96}).to(GetParam()), dy = at::randn({37, 96}).to(GetParam());
+  const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
+  EXPECT_LE(relative(wide(product(x, w, b)), at::linear(wide(x), wide(w), wide(b))), tolerance);
+  EXPECT_LE(relative(wide(product(x, w)), at::linear(wide(x), wide(w))), tolerance);
+  EXPECT_LE(relative(wide(product_grad_input(dy, w)), at::mm(wide(dy), wide(w))), tolerance);
+  EXPECT_LE(relative(wide(product_grad_weight(dy, x)), at::mm(wide(dy).t(), wide(x))), tolerance);
+  for (const auto& y : {product(x, w, b), product_grad_input(dy, w), product_grad_weight(dy, x)}) EXPECT_TRUE(y.scalar_type() == GetParam() && y.is_contiguous());
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Products, testing::Values(at::kFloat, at::kBFloat16, at::kHalf));
+
+}  // namespace
+}  // namespace fmtrain
