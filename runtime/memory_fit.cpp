@@ -24,20 +24,46 @@ namespace {
 /// bench/memory.py found; and bytes of a CUDA context with its libraries' workspaces, not measured.
 constexpr int64_t kProcess = 400ll << 20, kGpuProcess = 600ll << 20;
 
-/// Bytes that one leaf takes in one layer and around it. d: hidden size, m: size of the feed-forward layer. What autograd keeps:
-/// inputs of products, queries with keys and values (fp32), attention probabilities, sums before norms, and the joined weight
-/// of queries, keys and values. Compare Korthikanti et al., "Reducing activation recomputation in large transformer models",
-/// 2022, section 4.1, who count 34 d + 5 heads * length for 2-byte values, with stored masks.
+/// Bytes that one leaf takes in one layer and around it. d: hidden size, m: size of the feed-forward layer. Compare Korthikanti et al.,
+/// "Reducing activation recomputation in large transformer models", 2022, section 4.1, who count 34 d + 5 heads * length a token
+/// for 2-byte values, with stored masks.
 struct LayerBytes {
   double kept;               ///< of a layer, until its backward
   double forward, backward;  ///< temporaries of the last layer, above all that is kept
-  double input;              ///< of a layer: fp32 [tokens, d]
+  double input;              ///< of a layer: [tokens, d]
 };
 
-LayerBytes layer_bytes(const ModelConfig& c, LeafSize leaf, bool gpu) {
+bool is_one_operation(const MemoryNeeds& n) { return !n.gpu && n.shape.precision != Precision::kFp16; }
+
+/// Where a layer is one operation (models/ops/encoder_layer.h). Kept: queries with keys and values, context, attended rows and their norm, the
+/// wide rows, the norm of the output and the output; of attention two numbers a row and head. Forward: the wide rows once more
+/// and the last product. Backward: the gradients of the output, of both sides of its norm and of the wide rows, and two weights'.
+LayerBytes fused_bytes(const ModelConfig& c, LeafSize leaf) {
+  const double a = c.precision == Precision::kFp32 ? 4 : 2;
+  const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
+  const double kept = t * (a * (8 * d + m) + 8 * static_cast<double>(c.heads) + 8), weights = 4 * d * d + 2 * d * m;
+  const double cast = a == 2 ? 4 * weights - kept : 0;  // all weights' gradients become fp32 when the layer is done
+  return {kept, t * a * (d + m), std::max(t * a * (3 * d + m) + 2 * d * m * a, cast), t * a * d};
+}
+
+double fused_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
+  const ModelConfig& c = n.shape;
+  const LayerBytes b = fused_bytes(c, leaf);
+  const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size);
+  const bool whole = n.trained_layers == c.layers;
+  const double around = t * 4 * static_cast<double>(c.labels) + (whole ? 4 * t * d : 0) + b.input;  // logits; the embeddings' sum; the first input
+  if (recompute == 0 || n.trained_layers == 0) return around + static_cast<double>(n.trained_layers) * b.kept + std::max(b.forward, b.backward);
+  // Backward of the last segment: inputs of all segments, the gradient of its output, and its layers whole.
+  const auto segments = static_cast<double>((c.layers + recompute - 1) / recompute), layers = static_cast<double>(std::min(recompute, c.layers));
+  return around + b.input * segments + layers * b.kept + std::max(b.forward, b.backward);
+}
+
+/// The same where LibTorch's operations do it. What autograd keeps: inputs of products, queries with keys and values (fp32), attention
+/// probabilities, sums before norms, and the joined weight of queries, keys and values.
+LayerBytes composed_bytes(const ModelConfig& c, LeafSize leaf) {
   const bool low = c.precision != Precision::kFp32;
   const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
-  const double copies = gpu && c.dropout.attention > 0 ? 2 : 1;  // operations of LibTorch keep the masked probabilities as well
+  const double copies = c.dropout.attention > 0 ? 2 : 1;  // the masked probabilities as well
   const double probabilities = copies * 4 * static_cast<double>(c.heads) * static_cast<double>(leaf.squares);
   LayerBytes b;
   b.input = 4 * t * d;
@@ -47,11 +73,10 @@ LayerBytes layer_bytes(const ModelConfig& c, LeafSize leaf, bool gpu) {
   return b;
 }
 
-/// Peak of forward and backward of one leaf.
-double training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
+double composed_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
   const ModelConfig& c = n.shape;
   const bool low = c.precision != Precision::kFp32;
-  const LayerBytes b = layer_bytes(c, leaf, n.gpu);
+  const LayerBytes b = composed_bytes(c, leaf);
   const double head = static_cast<double>(leaf.tokens) * (4.0 * static_cast<double>(c.labels)) + b.input / (low ? 2 : 1);
   const double sum = n.trained_layers == c.layers ? b.input : 0;  // of the embeddings, before their norm
   if (recompute == 0 || n.trained_layers == 0)
@@ -63,10 +88,18 @@ double training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
          std::max(b.forward - b.input, b.backward + (low ? b.input / 2 : b.input));
 }
 
-/// Forward without gradients: input, context and attended rows, and both sides of the activation.
-double evaluation_bytes(const ModelConfig& c, int64_t tokens) {
+/// Peak of forward and backward of one leaf.
+double training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
+  return is_one_operation(n) ? fused_training_bytes(n, leaf, recompute) : composed_training_bytes(n, leaf, recompute);
+}
+
+/// Forward without gradients. One operation: attended rows, the wide rows, the last product and the output; else input, context and
+/// attended rows, and both sides of the activation.
+double evaluation_bytes(const MemoryNeeds& n) {
+  const ModelConfig& c = n.shape;
+  const auto t = static_cast<double>(n.evaluation_tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
   const double wide = c.precision != Precision::kFp32 ? 4 : 8;
-  return static_cast<double>(tokens) * (12 * static_cast<double>(c.hidden_size) + wide * static_cast<double>(c.intermediate_size));
+  return is_one_operation(n) ? t * (c.precision == Precision::kFp32 ? 4 : 2) * (4 * d + m) : t * (12 * d + wide * m);
 }
 
 /// Whole gradients that LeafSum holds for k leaves: the most ones in the counts below k of finished leaves that need one more.
@@ -144,7 +177,7 @@ LeafSize largest_of(const StepPlan& plan, int64_t steps, const Dataset& data, co
   constexpr int64_t kSamples = 1 << 18;
   const int64_t looked_at = std::min(steps, std::max<int64_t>(1, kSamples / global));
   LeafSize largest;
-  const auto kept = [&](LeafSize size) { return layer_bytes(shape, size, false).kept; };
+  const auto kept = [&](LeafSize size) { return composed_bytes(shape, size).kept; };
   for (int64_t i = 0; i < looked_at; ++i)
     for (const auto& leaf : plan.step(i * steps / looked_at).leaves)
       if (const auto size = size_of(leaf, data); kept(size) > kept(largest)) largest = size;
@@ -208,7 +241,7 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;
   m.on_host = n.offload ? 4 * (n.states + 2) * updated : 0;
   m.activations = std::llround(training_bytes(n, n.largest_leaf(s.micro), s.recompute));
-  m.evaluation = std::llround(evaluation_bytes(n.shape, n.evaluation_tokens));
+  m.evaluation = std::llround(evaluation_bytes(n));
   m.snapshot = n.async ? 4 * (1 + n.states) * share : 0;
   m.loading = 4 * (n.trained + n.frozen) + m.low_copy + m.parameters - 4 * n.frozen;
   m.freed = n.gpu ? 0 : 4 * n.small;

@@ -46,7 +46,7 @@ FMTRAIN_INLINE void transpose(const float* __restrict x, int64_t s, const HeadSc
   }
 }
 
-void product(int64_t m, int64_t n, int64_t k, small::Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
+[[maybe_unused]] void product(int64_t m, int64_t n, int64_t k, small::Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
   small::multiply(m, n, k, a, b, ldb, c, ldc);
 }
 

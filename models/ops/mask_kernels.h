@@ -53,7 +53,7 @@ FMTRAIN_INLINE void mask_of(const PhiloxBlocks& p, const MaskCounter& c, float* 
   for (int64_t i = 0; i < 8 * kCounters; ++i) mask[i] = static_cast<int32_t>(numbers[i]) >= threshold ? scale : 0.0f;
 }
 
-void mask_row(const MaskCounter& c, int64_t features, float* mask) {
+[[maybe_unused]] void mask_row(const MaskCounter& c, int64_t features, float* mask) {
   PhiloxBlocks p;
   float values[8 * kCounters];
   for (int64_t i = 0; i < kCounters; ++i) p.position[i] = c.position;
@@ -68,7 +68,7 @@ void mask_row(const MaskCounter& c, int64_t features, float* mask) {
 }
 
 /// The counters run on over the ends of rows. Columns that no counter reaches are 0.
-void mask_square(const MaskCounter& c, int64_t size, int64_t width, float* mask) {
+[[maybe_unused]] void mask_square(const MaskCounter& c, int64_t size, int64_t width, float* mask) {
   PhiloxBlocks p;
   float values[8 * kCounters];
   const int64_t blocks = (size + 7) / 8;
