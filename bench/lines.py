@@ -89,7 +89,7 @@ class A2(Fixed):
 
 class Real(Line):
     needs = (1000, ["fp32", "bf16"])
-    steps = {"": 12, "fmtrain 2 x 1": 30, "fmtrain 1 x 2": 30, "fmtrain fp32 2 x 1": 20, "loop grouped": 40, "Trainer grouped": 40, "DDP tuned": 40,
+    steps = {"": 12, "fmtrain 2 x 1": 30, "fmtrain 1 x 2": 30, "fmtrain fp32 2 x 1": 20, "loop grouped": 40, "loop compiled": 40, "Trainer grouped": 40, "DDP tuned": 40,
              "loop fp32 grouped": 40, "DDP fp32 grouped": 40, "Trainer pad to 128": 4}
     precision = {"": "bf16", "fmtrain fp32 2 x 1": "fp32", "loop fp32 grouped": "fp32", "DDP fp32 grouped": "fp32", "Trainer default": "fp32",
                  "Trainer pad to 128": "fp32", "DDP default": "fp32", "ZeroRedundancyOptimizer": "fp32", "FSDP2": "fp32"}
@@ -110,6 +110,15 @@ class Best(Real):
         p = peers(o, self.data, bf16=True, group=True)
         return {"fmtrain 2 x 1": Fmtrain(o, self.data, "bf16"), "fmtrain 1 x 2": Fmtrain(o, self.data, "bf16", 1, 2), "loop grouped": p["loop"](),
                 "Trainer grouped": p["trainer"]()}
+
+
+class Compiled(Real):
+    title = "training, wnut17, bf16, beside torch.compile (dynamic shapes, 40 updates of warm-up)"
+    figures = (ratio("fmtrain 2 x 1", "loop compiled", 2.3), ratio("loop compiled", "loop grouped", 0.0))
+
+    def arms(self, o):
+        p = peers(o, self.data, bf16=True, group=True)
+        return {"fmtrain 2 x 1": Fmtrain(o, self.data, "bf16"), "loop grouped": p["loop"](), "loop compiled": p["loop"](compile=True, warm=40)}
 
 
 class Default(Real):

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 from arms import ROOT_MPI, Failed, Fmtrain, Peer
-from lines import A1, A2, A4, A5, A6, A15, Best, Default, Figure, Fp32, Line, Ranks, ratio
+from lines import A1, A2, A4, A5, A6, A15, Best, Compiled, Default, Figure, Fp32, Line, Ranks, ratio
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -51,14 +51,14 @@ class Scaling(Line):
 
 
 class Pinned(Fmtrain):
-    """Programs of `ranks` ranks beside each other, program k from core cores[k] on."""
+    """Ranks bound to cores; of one rank, a program on each of `cores`, side by side."""
 
     def __init__(self, o, data, precision, cores, ranks):
         super().__init__(o, data, precision, ranks, batch=32 * ranks)
         self.cores, self.core = cores, 0
 
     def binding(self):
-        return ["--bind-to", "core", "--cpu-set", ",".join(str(self.core + k) for k in range(self.ranks))]
+        return ["--bind-to", "core"] + (["--cpu-set", str(self.core)] if self.ranks == 1 else [])
 
     def describe(self):
         return super().describe() + (f"; programs side by side on cores {self.cores}" if len(self.cores) > 1 else "")
@@ -210,7 +210,7 @@ class A10(Line):
 
 def all_lines():
     return {"loss": Losses("wnut17"), "loss-clinc150": Losses("clinc150"), "loss-fixed128": Losses("fixed128"), "a1": A1(), "a2": A2(),
-            "a3-best": Best("wnut17"), "a3-default": Default("wnut17"), "a3-ranks": Ranks("wnut17"), "a3-fp32": Fp32("wnut17"),
+            "a3-best": Best("wnut17"), "a3-default": Default("wnut17"), "a3-ranks": Ranks("wnut17"), "a3-compiled": Compiled("wnut17"), "a3-fp32": Fp32("wnut17"),
             "a3-clinc150-best": Best("clinc150"), "a3-clinc150-default": Default("clinc150"), "a3-clinc150-ranks": Ranks("clinc150"),
             "a4": A4(), "a5": A5(), "a6": A6("wnut17", 5), "a6-fixed128": A6("fixed128", 2), "a8": A8(), "a9": A9(), "a10": A10(),
             "a13": A13(), "a14-bf16": Scaling("bf16"), "a14-fp32": Scaling("fp32"),
