@@ -31,7 +31,7 @@ class Fmtrain:
 
     def __init__(self, o, data, precision, ranks=2, threads=1, dropout=0.1, batch=BATCH, settings=None):
         self.o, self.data, self.precision, self.ranks, self.threads, self.dropout, self.batch = o, data, precision, ranks, threads, dropout, batch
-        self.settings = settings or {}
+        self.settings, self.program = settings or {}, o.fmtrain
 
     def describe(self):
         return (f"fmtrain, engine.precision {self.precision}, mpirun -np {self.ranks} {' '.join(self.binding())}, {self.threads} thread(s) a rank, "
@@ -52,7 +52,7 @@ class Fmtrain:
             config.setdefault(section, {}).update(values)
         with open(run + "/config.yaml", "w") as f:
             json.dump(config, f)  # JSON is YAML
-        return [self.o.mpirun, "-np", str(self.ranks)] + self.binding() + [self.o.fmtrain, run + "/config.yaml"]
+        return [self.o.mpirun, "-np", str(self.ranks)] + self.binding() + [self.program, run + "/config.yaml"]
 
     def environment(self):
         return dict(os.environ, OMP_NUM_THREADS=str(self.threads), FMTRAIN_HOME=self.o.work + "/home", **ROOT_MPI)

@@ -12,6 +12,7 @@ and adds them to OUT.json until each line has --rounds of them; rounds of anothe
 a3-default and so on. OUT.md is the table. Run nothing else beside it: other programs' share of the processors is noted.
 """
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -27,8 +28,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 import order  # noqa: E402 - beside this file
 import table  # noqa: E402
-from arms import BATCH, ROOT_MPI, SEED, Failed, Peer  # noqa: E402
-from lines import flop_per_sample  # noqa: E402
+from arms import BATCH, ROOT_MPI, SEED, Failed, Fmtrain, Peer  # noqa: E402
+from lines import EARLIER, flop_per_sample  # noqa: E402
 from lines_parts import all_lines  # noqa: E402
 
 SETS = {"wnut17": "conll", "clinc150": "jsonl", "fixed128": "conll"}
@@ -143,13 +144,23 @@ def rounds_of(o, key):
     return len(entry["rounds"]) if entry and entry["build"]["program"] == o.build["program"] else 0
 
 
+def with_earlier(o, arms):
+    """--earlier: each first arm of fmtrain also with that program, beside it in every round."""
+    first = next((n for n, a in arms.items() if isinstance(a, Fmtrain)), None)
+    if not o.earlier or not first:
+        return arms
+    old = copy.copy(arms[first])
+    old.program = o.earlier
+    return {first: arms[first], EARLIER: old, **arms}
+
+
 def measure(o, key, line):
     """Rounds of one line, until there are enough or the time is up."""
     missing = o.rounds - rounds_of(o, key)
     if missing <= 0 or time.time() > o.end - 20:
         return
     print(f"{key}: {line.title}", flush=True)
-    arms, ceiling, load = line.arms(o), None, Load(o)
+    arms, ceiling, load = with_earlier(o, line.arms(o)), None, Load(o)
     try:
         if line.needs:
             ceiling = Peer(o, "ceilings", both=[1, 2], rows=line.needs[0], precisions=sorted(set(line.precision.values())), seconds=0.15).start()
@@ -163,9 +174,8 @@ def measure(o, key, line):
             start = time.time()
             found = one_round(o, line, arms, ceiling)
             found["load"] = load.take(everyone)
-            line_figures = [(f, f.of(found)) for f in line.figures]
             keep(o, key, line, arms, found)
-            print("  " + "; ".join(f"{f.text} {v:.3g}{f.unit}" for f, v in line_figures), flush=True)
+            print("  " + "; ".join(f"{f.text} {f.of(found):.3g}{f.unit}" for f in line.figures), flush=True)
             if time.time() + 1.1 * (time.time() - start) > o.end:
                 break
     except Failed as error:
@@ -187,6 +197,7 @@ def options():
     p.add_argument("--model", default=os.path.expanduser("~/.cache/fmtrain/all-MiniLM-L6-v2"))
     p.add_argument("--fmtrain", default=ROOT + "/build/fmtrain")
     p.add_argument("--mpirun", default="mpirun")
+    p.add_argument("--earlier", help="another build of fmtrain, measured beside this one")
     p.add_argument("--commit", help="that the program was built from, where git does not tell")
     p.add_argument("--summary", action="store_true")
     return p.parse_args()

@@ -10,6 +10,9 @@ def flop_per_sample(facts):
     return (6 * LAYERS * (LINEAR + NORMS) * facts["tokens"] + 12 * LAYERS * HIDDEN * facts["squares"]) / facts["samples"]
 
 
+EARLIER = "an earlier build"  # the arm of --earlier
+
+
 class Figure:
     """`of(round)` with a goal: "at least" or "at most" `goal`; `unit` is printed behind it."""
 

@@ -3,6 +3,8 @@ import json
 import os
 import statistics
 
+from lines import EARLIER, ratio
+
 SHOWN = (1, 5, 10, 20, 30, 40)
 
 
@@ -17,11 +19,16 @@ def spread(values, unit=""):
     return f"{number(statistics.median(values))}{unit} ({number(min(values))} - {number(max(values))})"
 
 
+def beside_earlier(entry):
+    ours = next((n for n in entry["settings"] if n.startswith("fmtrain")), None)
+    return (ratio(ours, EARLIER, 1.0),) if EARLIER in entry["settings"] and "samples" in entry["rounds"][0][EARLIER] else ()
+
+
 def figures(data, lines):
     rows = ["| line | what | goal | median (min - max) | rounds | met |", "|---|---|---|---|---|---|"]
     for key, line in lines.items():
         entry = data["lines"].get(key)
-        for f in line.figures if entry else ():
+        for f in line.figures + beside_earlier(entry) if entry else ():
             try:
                 values = [f.of(r) for r in entry["rounds"]]
             except KeyError:
