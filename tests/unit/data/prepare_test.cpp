@@ -332,8 +332,8 @@ TEST_F(Prepare, CacheKeyHoldsAllThatGoesIn) {
 class ThenTheInputChanges final : public Tokenizer {
  public:
   ThenTheInputChanges(const Tokenizer& real, std::function<void()> change) : real_(real), change_(std::move(change)) {}
-  Encoding encode(std::string_view text) const override { return real_.encode(text); }
-  Encoding encode_words(const std::vector<std::string>& words) const override { return real_.encode_words(words); }
+  void encode(std::string_view text, Encoding& out) const override { real_.encode(text, out); }
+  void encode_words(const std::vector<std::string>& words, Encoding& out) const override { real_.encode_words(words, out); }
   int64_t vocab_size() const override { return real_.vocab_size(); }
   const std::string& token(int32_t id) const override { return real_.token(id); }
   int32_t cls_id() const override { return real_.cls_id(); }
