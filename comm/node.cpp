@@ -117,8 +117,9 @@ std::string Node::missing(uint64_t seq, const std::function<bool(const Seat&)>& 
 std::vector<Call> Node::gather(uint64_t seq) const {
   const auto arrived = [seq](const Seat& s) { return s.issued.load(std::memory_order_acquire) >= seq; };
   std::vector<Call> calls;
+  calls.reserve(seats_.size());
   for (int r = 0; r < size(); ++r) {
-    peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
+    if (!arrived(seat(r))) peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
     calls.push_back(seat(r).calls[seq % kRing]);
   }
   if (!std::all_of(calls.begin(), calls.end(), [&](const Call& c) { return c.same(calls[0]); })) throw CallsDiffer(difference(seq, calls));
@@ -140,7 +141,8 @@ std::string Node::difference(uint64_t seq, const std::vector<Call>& calls) const
 void Node::sync(uint64_t seq) {
   seat(me_).phase.store(++phase_, std::memory_order_release);
   const auto arrived = [this](const Seat& s) { return s.phase.load(std::memory_order_acquire) >= phase_; };
-  for (int r = 0; r < size(); ++r) peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
+  for (int r = 0; r < size(); ++r)
+    if (!arrived(seat(r))) peers_->await([&] { return arrived(seat(r)); }, [&] { return missing(seq, arrived); });
 }
 
 void Node::awaits(int rank) { seat(me_).awaits.store(rank + 1, std::memory_order_relaxed); }

@@ -12,3 +12,9 @@ foreach(ranks 1 2 3 4 5 8)
   add_test(NAME comm_mpi_${ranks} COMMAND timeout -k 5 150 ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:comm_mpi>)
   set_tests_properties(comm_mpi_${ranks} PROPERTIES LABELS multirank TIMEOUT 160 PROCESSORS 2 ENVIRONMENT "${FMTRAIN_MPI_ENVIRONMENT}")
 endforeach()
+
+# The bandwidth table, alone and on two ranks, small.
+add_test(NAME bench_comm_alone COMMAND fmtrain bench comm --to 64K --rounds 1 --json bench_comm_alone.json)
+add_test(NAME bench_comm COMMAND timeout -k 5 100 ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 2 $<TARGET_FILE:fmtrain> bench comm --to 64K --rounds 1 --json bench_comm.json)
+set_tests_properties(bench_comm bench_comm_alone PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2 ENVIRONMENT "${FMTRAIN_MPI_ENVIRONMENT}"
+  PASS_REGULAR_EXPRESSION "65536 all_reduce")
