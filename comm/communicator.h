@@ -62,6 +62,9 @@ class Communicator {
   /// How often this rank has come to a point, in this or an earlier collective, where it waits for the others of its node: of two
   /// ranks in the same collective the one with the lower number keeps the other waiting. For any thread. 0: not counted.
   virtual uint64_t meetings() const { return 0; }
+  /// Seconds in which this rank did nothing but wait for others or for their messages, of all collectives so far; the rest of a
+  /// collective is work. 0: not counted.
+  virtual double waited() const { return 0; }
   /// In place: every rank ends with the reduction.
   virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
   /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.

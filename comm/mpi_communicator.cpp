@@ -77,6 +77,7 @@ class MpiCommunicator final : public Communicator {
   int sharers() const override { return node_.size(); }
   std::string awaited() const override { return node_.awaited(); }
   uint64_t meetings() const override { return node_.syncs(); }
+  double waited() const override { return node_.peers().waited(); }
 
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);

@@ -110,6 +110,12 @@ void Peers::check(Wait& wait, const Describe& what) const {
 void Peers::await(const std::function<bool()>& ready, const Describe& what, bool busy) const {
   if (ready()) return;
   const auto start = Clock::now();
+  wait_until(ready, what, busy);
+  waited_ += std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void Peers::wait_until(const std::function<bool()>& ready, const Describe& what, bool busy) const {
+  const auto start = Clock::now();
   Wait wait{start, start, {}};
   while (!ready()) {
     const auto now = Clock::now();

@@ -34,6 +34,8 @@ class Peers {
   /// throws PeerDied at most 0.1 s after a peer's end, PeerSilent after the limit or once a peer was stopped for kStopped.
   /// Time during which this process itself was suspended does not count.
   void await(const std::function<bool()>& ready, const Describe& what, bool busy = false) const;
+  /// Seconds spent in await(), of all calls that did not return at once.
+  double waited() const { return waited_; }
   /// "rank 3 on host (process 77)", with "stopped" if it is.
   std::string name(int rank) const;
 
@@ -42,6 +44,7 @@ class Peers {
  private:
   struct Wait;
   void check(Wait& wait, const Describe& what) const;
+  void wait_until(const std::function<bool()>& ready, const Describe& what, bool busy) const;
   const Peer* ended_peer() const;
   const Peer* stopped_peer() const;
 
@@ -50,6 +53,7 @@ class Peers {
   std::string host_;
   std::chrono::duration<double> limit_;
   bool spin_;
+  mutable double waited_ = 0;
 };
 
 }  // namespace fmtrain

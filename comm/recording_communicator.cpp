@@ -20,6 +20,7 @@ class Recording final : public RecordingCommunicator, private WaitObserver {
   int size() const override { return inner_.size(); }
   int sharers() const override { return inner_.sharers(); }
   uint64_t meetings() const override { return inner_.meetings(); }
+  double waited() const override { return inner_.waited(); }
   std::string awaited() const override { return inner_.awaited(); }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     return blocking(Op::kAllocate, numel * bytes_of(dtype), [&] { return inner_.allocate(numel, dtype); });

@@ -189,11 +189,12 @@ void RunOutputs::step(const TrainState& state, const Step& step, const StepResul
   sums_.data += times.data;
   sums_.communication += result.communication;
   sums_.optimizer += result.optimizer;
+  sums_.waiting += result.waiting;
   if (!main()) return;
   std::optional<double> loss_scale;
   if (config_.engine.precision == Precision::kFp16) loss_scale = result.loss_scale;
   log_->step({state.step, step.epoch, result.loss, lr, result.grad_norm, step.samples, step.tokens, times.total, times.compute,
-              result.communication, times.data, result.optimizer, loss_scale});
+              result.communication, times.data, result.optimizer, result.waiting, loss_scale});
   say_scale(state, result);
   progress_->step(state.step, step.epoch, result.loss, lr, step.samples);
 }

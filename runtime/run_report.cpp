@@ -45,6 +45,12 @@ Json mean_phases(const Json& ranks) {
   return mean;
 }
 
+double mean_of(const Json& ranks, const char* field) {
+  double sum = 0;
+  for (const auto& rank : ranks) sum += rank.at(field).get<double>();
+  return sum / static_cast<double>(ranks.size());
+}
+
 double operations(const RunInputs& inputs, const TrainState& state) {
   const auto tokens = static_cast<double>(state.tokens), samples = std::max(1.0, static_cast<double>(state.samples));
   return tokens * train_flop_per_token(inputs.model->config(), tokens / samples);
@@ -60,6 +66,7 @@ Json training_json(const ReportFacts& f) {
           {"tokens_per_s", static_cast<double>(f.state.tokens) / seconds}, {"first_step_s", f.first_step_s}, {"gflop_per_s", rate},
           {"mfu", nullptr}, {"product_gflop_per_s", f.product_rate},
           {"gemm_share", f.product_rate > 0 ? Json(rate / f.product_rate) : Json()}, {"seconds_by_phase", spent},
+          {"waiting_s", mean_of(f.ranks, "waiting_s")},
           {"checkpoints", {{"saved", f.saves.saved}, {"failed", f.saves.failed}, {"stall_seconds", f.saves.stall_seconds},
                            {"write_seconds", f.saves.write_seconds}}},
           {"data_wait_share", total > 0 ? spent.at("data").get<double>() / total : 0.0}};
@@ -70,6 +77,7 @@ Json training_json(const ReportFacts& f) {
 Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord& sums) {
   const MemoryUse use = memory_use();
   std::vector<double> mine = phases(sums);
+  mine.push_back(sums.waiting);
   for (const int64_t bytes : {use.rss, use.pss, use.peak_rss}) mine.push_back(static_cast<double>(bytes));
   for (const auto& balance : ledger()) mine.insert(mine.end(), {static_cast<double>(balance.now), static_cast<double>(balance.peak)});
   const auto numbers = gathered(comm, at::tensor(mine, at::kDouble));
@@ -81,6 +89,7 @@ Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord&
     const double* n = numbers[r].data_ptr<double>();
     Json rank{{"rank", r}, {"host", reinterpret_cast<const char*>(names[r].data_ptr())}, {"seconds", Json::object()}};
     for (const char* phase : kPhases) rank["seconds"][phase] = *n++;
+    rank["waiting_s"] = *n++;
     for (const char* kind : {"rss", "pss", "peak_rss"}) rank[kind] = static_cast<int64_t>(*n++);
     for (const char* purpose : kPurposeNames) {
       rank["ledger"][purpose] = {{"now", static_cast<int64_t>(n[0])}, {"peak", static_cast<int64_t>(n[1])}};

@@ -36,6 +36,7 @@ struct StepResult {
   bool overflow = false;     ///< not applied because of loss_scale: the loss is finite, and the scale can still be halved
   bool stop = false;         ///< some rank asked to stop
   double communication = 0, optimizer = 0;  ///< seconds
+  double waiting = 0;        ///< of communication: seconds without work, for other ranks had not come yet (Communicator::waited)
 };
 
 class Engine : public Stateful {

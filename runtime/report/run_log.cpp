@@ -76,7 +76,7 @@ Json to_json(const StepRecord& r) {
             {"grad_norm", finite(r.grad_norm)}, {"samples", r.samples}, {"tokens", r.tokens},
             {"seconds",
              {{"total", r.total}, {"compute", r.compute}, {"communication", r.communication}, {"data", r.data},
-              {"optimizer", r.optimizer}, {"other", r.total - r.compute - r.communication - r.data - r.optimizer}}}};
+              {"optimizer", r.optimizer}, {"other", r.total - r.compute - r.communication - r.data - r.optimizer}, {"waiting", r.waiting}}}};
   if (r.loss_scale) line["loss_scale"] = *r.loss_scale;
   return line;
 }

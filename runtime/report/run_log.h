@@ -22,6 +22,7 @@ struct StepRecord {
   double loss = 0, lr = 0, grad_norm = 0;
   int64_t samples = 0, tokens = 0;
   double total = 0, compute = 0, communication = 0, data = 0, optimizer = 0;
+  double waiting = 0;       ///< of communication: without work, for other ranks had not come yet
   std::optional<double> loss_scale;  ///< of fp16; else there is no such field
 };
 /// With loss_hex and seconds.other, the rest of the total. A loss that is not finite is null; loss_hex still names it.

@@ -32,6 +32,7 @@ StepRecord record(int64_t step) {
   r.compute = 0.5;
   r.communication = 0.25;
   r.optimizer = 0.125;
+  r.waiting = 0.0625;
   return r;
 }
 
@@ -58,7 +59,7 @@ TEST_F(RunLogTest, ALineHasTheFixedFields) {
   { RunLog(folder_.string(), 0, false).step(record(1)); }
   EXPECT_EQ(content("log.jsonl"),
             R"({"step":1,"epoch":0,"loss":1.0,"loss_hex":"0x1p+0","lr":0.5,"grad_norm":2.0,"samples":32,"tokens":600,)"
-            R"("seconds":{"total":1.0,"compute":0.5,"communication":0.25,"data":0.0,"optimizer":0.125,"other":0.125}})"
+            R"("seconds":{"total":1.0,"compute":0.5,"communication":0.25,"data":0.0,"optimizer":0.125,"other":0.125,"waiting":0.0625}})"
             "\n");
 }
 
