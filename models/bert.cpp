@@ -40,6 +40,8 @@ class Bert final : public TaskModel {
       if (low_[i].defined()) low_[i].copy_(parameters_[i].value);
   }
 
+  at::Tensor low_copy(size_t i) const override { return low_.empty() ? at::Tensor() : low_[i]; }
+
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
     const LayerPass rows = rows_of(batch);
     at::Tensor x = embed(batch, rows, pass);

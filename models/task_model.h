@@ -47,6 +47,9 @@ class TaskModel {
   virtual Loss loss(const Batch& batch, const Pass& pass) = 0;
   /// The values of the parameters were changed (or rebound to other storage) from outside: refresh low-precision copies.
   virtual void parameters_changed() = 0;
+  /// The 16-bit copy of parameter number i that products read in its place, contiguous, in the same memory for the whole run;
+  /// undefined: there is none. Whoever changes the parameter may write its rounded values here, and then need not say so.
+  virtual at::Tensor low_copy(size_t) const { return {}; }
 };
 
 /// Which parameters get values when a model is built; the others are undefined until they are loaded.

@@ -1,5 +1,6 @@
 #include "models/ops/optimizer_update.h"
 
+#include <bit>
 #include <cmath>
 
 #include "models/ops/multiversion.h"
@@ -13,6 +14,14 @@ namespace {
   exp_avg += u.one_minus_beta1 * (g - exp_avg);
   exp_avg_sq = u.beta2 * exp_avg_sq + u.one_minus_beta2 * g * g;
   return exp_avg / (std::sqrt(exp_avg_sq) * u.inverse_root + u.eps);
+}
+
+/// Adding 0x7fff, and 1 more where the last kept bit is odd, carries into the kept half exactly when the value lies above the tie, or
+/// on it. A NaN becomes the quiet one, for the carry could make it an infinity.
+[[gnu::always_inline]] inline uint16_t bf16_of(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return static_cast<uint16_t>(x != x ? 0x7fc0u : rounded);
 }
 
 }  // namespace
@@ -38,6 +47,22 @@ void apply_adamw(const AdamWUpdate& update, float* __restrict param, const float
   for (int64_t i = 0; i < numel; ++i) {
     param[i] = u.decay * param[i] - u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]);
   }
+}
+
+FMTRAIN_MULTIVERSION
+void apply_adamw(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
+                 float* __restrict exp_avg_sq, uint16_t* __restrict low, int64_t numel) {
+  const AdamWUpdate u = update;
+  for (int64_t i = 0; i < numel; ++i) {
+    const float p = u.decay * param[i] - u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]);
+    param[i] = p;
+    low[i] = bf16_of(p);
+  }
+}
+
+FMTRAIN_MULTIVERSION
+void round_to_bf16(const float* __restrict param, uint16_t* __restrict low, int64_t numel) {
+  for (int64_t i = 0; i < numel; ++i) low[i] = bf16_of(param[i]);
 }
 
 FMTRAIN_MULTIVERSION
