@@ -118,32 +118,33 @@ std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces
   return parts;
 }
 
-void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join) {
+void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join,
+                     const QuietRows& quiet) {
   TORCH_CHECK(!average_swapped_, "an update while the average stands in the parameters' place");
-  if (!host_values_.defined()) return update(of_layout(values), gradients, lr, scale, join);
+  if (!host_values_.defined()) return update(of_layout(values), gradients, lr, scale, join, quiet);
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
   copy(gradients, of_owned(host_gradients_));  // waits for the GPU, so the copy back of the last update is done as well
-  update(of_owned(host_values_), of_owned(host_gradients_), lr, scale, join);
+  update(of_owned(host_values_), of_owned(host_gradients_), lr, scale, join, quiet);
   copy(of_owned(host_values_), of_layout(values));
 }
 
-void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join) {
+void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join, const QuietRows& quiet) {
   ++steps_;
   const auto all = parts(values, gradients);
   for (const auto& part : all)
     if (const auto& r = rates_[part.tensor]; r.pull > 0) pull_towards(state_of(part, "start/"), lr * r.lr * r.pull, part.value);
   if (config_.name == OptimizerName::kLamb) lamb(all, lr, scale, join);
-  else step_elementwise(all, lr, scale);
+  else step_elementwise(all, lr, scale, quiet);
   if (config_.ema > 0)
     for (const auto& part : all) pull_towards(part.value, 1 - config_.ema, state_of(part, "ema/"));
 }
 
-void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, double scale) const {
+void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, double scale, const QuietRows& quiet) const {
   for (const auto& part : parts) {
     const auto& r = rates_[part.tensor];
     if (config_.name == OptimizerName::kAdamW)
       update_by_adamw(adamw_update(lr * r.lr, r.weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_of(part.tensor)), part.value,
-                      part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
+                      part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"), part.range.first, quiet, low_of(part));
     else
       update_by_sgd({static_cast<float>(scale), static_cast<float>(r.weight_decay), static_cast<float>(config_.momentum),
                      static_cast<float>(lr * r.lr)}, part.value, part.gradient, state_of(part, "momentum/"));
@@ -158,6 +159,17 @@ const at::Tensor& Optimizer::state_named(const std::string& name) const {
 
 at::Tensor Optimizer::state_of(const Part& part, const char* name) const {
   return state_named(name).narrow(0, part.at_state, part.range.numel());
+}
+
+bool Optimizer::keep_low(std::vector<at::Tensor> low) {
+  if (config_.name != OptimizerName::kAdamW || host_values_.defined() || state_[0].second.is_cuda()) return false;
+  low_ = std::move(low);
+  return true;
+}
+
+at::Tensor Optimizer::low_of(const Part& part) const {
+  if (low_.empty() || !low_[part.tensor].defined()) return {};
+  return low_[part.tensor].narrow(0, part.range.first - layout_.tensors[part.tensor].offset, part.range.numel());
 }
 
 void Optimizer::swap_average(const at::Tensor& values) {

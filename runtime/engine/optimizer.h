@@ -12,6 +12,7 @@
 #include "runtime/config/config.h"
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/shard_plan.h"
+#include "runtime/engine/table_exchange.h"
 
 namespace fmtrain {
 
@@ -45,8 +46,15 @@ class Optimizer {
   /// values: as above, of which only the owned ranges are touched; gradients: fp32, one for each owned range and as long. They are
   /// multiplied by `scale` first, and may be overwritten. `join` is collective, called by all ranks or by none; not needed by an
   /// optimizer that owns everything.
+  /// What `quiet` covers of the gradients is zero, and need not be read.
   /// With offload the gradients are copied to host memory, where a copy of the owned values is updated, and that goes back.
-  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {});
+  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {},
+            const QuietRows& quiet = {});
+  /// bf16 copies, by tensor and as long (undefined: none), into which step() rounds the owned values that it changes, in its own pass
+  /// over them. False: it will not (another rule than AdamW, offload, a GPU).
+  bool keep_low(std::vector<at::Tensor> low);
+  /// step() leaves something else in the gradients.
+  bool overwrites_gradients() const { return config_.name == OptimizerName::kLamb; }
   /// The owned values were changed from outside.
   void values_changed(const at::Tensor& values);
   /// Exchanges the owned ranges of `values` with their average: e += (1 - optimizer.ema) (p - e) after each update, from e = p at
@@ -86,10 +94,11 @@ class Optimizer {
   int64_t steps_of(size_t tensor) const;
   /// Of the tensors that are trained.
   std::vector<Part> parts(const Pieces& values, const Pieces& gradients) const;
-  void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join);
+  void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join, const QuietRows& quiet);
   const at::Tensor& state_named(const std::string& name) const;
   at::Tensor state_of(const Part& part, const char* name) const;
-  void step_elementwise(const std::vector<Part>& parts, double lr, double scale) const;  ///< AdamW, SGD
+  at::Tensor low_of(const Part& part) const;
+  void step_elementwise(const std::vector<Part>& parts, double lr, double scale, const QuietRows& quiet) const;  ///< AdamW, SGD
   void lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join);
   std::vector<double> trust_ratios(const std::vector<Part>& parts, const Join& join) const;
 
@@ -97,6 +106,7 @@ class Optimizer {
   const FlatLayout& layout_;
   std::vector<Range> owned_;
   std::vector<TensorRates> rates_;  ///< of every tensor
+  std::vector<at::Tensor> low_;     ///< of every tensor, or empty
   std::vector<std::pair<std::string, at::Tensor>> state_;
   at::Tensor host_values_, host_gradients_;  ///< offload: of the owned ranges, one after the other; pinned beside a GPU
   std::vector<int64_t> depths_;     ///< of every tensor below the head

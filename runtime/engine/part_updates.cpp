@@ -21,14 +21,37 @@ void in_parallel(const at::Tensor& tensor, const Use& use) {
 
 float* data(const at::Tensor& tensor) { return tensor.data_ptr<float>(); }
 
+/// Elements of a run whose gradient is not read; this many zeros stay in the first-level cache.
+constexpr int64_t kQuietRun = 2048;
+constexpr float kZeros[kQuietRun] = {};
+
+/// Calls use(i, n, gradient) for runs of [from, to) of an array that begins at element `first` of the layout and has the gradient `grad`.
+template <class Use>
+void by_runs(int64_t from, int64_t to, const float* grad, int64_t first, const QuietRows& quiet, const Use& use) {
+  const Range table = quiet.touched ? quiet.table.range() : Range{};
+  if (first + to <= table.first || first + from >= table.last) return use(from, to - from, grad + from);
+  for (int64_t i = from, n; i < to; i += n) {
+    n = std::min(kQuietRun, to - i);
+    use(i, n, quiet.cover({first + i, first + i + n}) ? kZeros : grad + i);
+  }
+}
+
 }  // namespace
 
 void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg,
-                     const at::Tensor& exp_avg_sq) {
+                     const at::Tensor& exp_avg_sq, int64_t first, const QuietRows& quiet, const at::Tensor& low) {
   if (param.is_cuda()) return adamw_on_gpu(update, param, grad, exp_avg, exp_avg_sq);
-  in_parallel(param, [&, p = data(param), g = data(grad), m = data(exp_avg), v = data(exp_avg_sq)](int64_t i, int64_t n) {
-    apply_adamw(update, p + i, g + i, m + i, v + i, n);
+  auto* rounded = low.defined() ? static_cast<uint16_t*>(low.data_ptr()) : nullptr;
+  in_parallel(param, [&, p = data(param), m = data(exp_avg), v = data(exp_avg_sq)](int64_t from, int64_t count) {
+    by_runs(from, from + count, data(grad), first, quiet, [&](int64_t i, int64_t n, const float* g) {
+      if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
+      else apply_adamw(update, p + i, g, m + i, v + i, n);
+    });
   });
+}
+
+void round_low(const at::Tensor& param, const at::Tensor& low) {
+  in_parallel(param, [p = data(param), to = static_cast<uint16_t*>(low.data_ptr())](int64_t i, int64_t n) { round_to_bf16(p + i, to + i, n); });
 }
 
 void update_by_sgd(const SgdUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& buffer) {
@@ -73,7 +96,7 @@ int64_t norm_blocks(Range range) {
   return range.numel() == 0 ? 0 : (range.last - 1) / kNormBlock - range.first / kNormBlock + 1;
 }
 
-void block_sums(const at::Tensor& part, int64_t first, const at::Tensor& sums) {
+void block_sums(const at::Tensor& part, int64_t first, const at::Tensor& sums, const QuietRows& quiet) {
   const int64_t numel = part.numel(), head = std::min(numel, kNormBlock - first % kNormBlock);
   if (part.is_cuda()) {
     if (head > 0) sums_of_squares_on_gpu(part.narrow(0, 0, head), kNormBlock, sums.narrow(0, 0, 1));
@@ -84,7 +107,7 @@ void block_sums(const at::Tensor& part, int64_t first, const at::Tensor& sums) {
   at::parallel_for(0, sums.numel(), 16, [&](int64_t from, int64_t to) {
     for (int64_t b = from; b < to; ++b) {
       const int64_t begin = b == 0 ? 0 : head + (b - 1) * kNormBlock, end = std::min(numel, head + b * kNormBlock);
-      out[b] = sum_of_squares(data(part) + begin, end - begin);
+      out[b] = quiet.cover({first + begin, first + end}) ? 0.0 : sum_of_squares(data(part) + begin, end - begin);
     }
   });
 }

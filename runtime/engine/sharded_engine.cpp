@@ -28,6 +28,38 @@ void put_rows(at::Tensor to, const at::Tensor& gradient, Range part) {
   }
 }
 
+/// One leaf's gradient of the table as it came, dense or not, by rows.
+class StreamedRows {
+ public:
+  /// gradient: of the table, or undefined for none.
+  StreamedRows(const Table& table, const at::Tensor& gradient) : columns_(table.columns), rows_(table.rows) {
+    if (!gradient.defined()) return;
+    const auto full = gradient.to(at::kFloat);
+    dense_ = !full.is_sparse();
+    const auto list = dense_ ? at::Tensor() : full.coalesce();  // sorted by row
+    values_ = dense_ ? full.contiguous() : list.values() + 0.0;  // +0 where it is -0, as in a sum that begins with +0
+    if (dense_) {
+      rows_.insert_all();
+      return;
+    }
+    const auto indices = list.indices()[0].contiguous();
+    order_.assign(indices.const_data_ptr<int64_t>(), indices.const_data_ptr<int64_t>() + indices.numel());
+    for (const int64_t row : order_) rows_.insert(row);
+  }
+  const RowSet& rows() const { return rows_; }
+  const float* values(int64_t row) const {
+    const int64_t at = dense_ ? row : std::lower_bound(order_.begin(), order_.end(), row) - order_.begin();
+    return values_.const_data_ptr<float>() + at * columns_;
+  }
+
+ private:
+  int64_t columns_;
+  RowSet rows_;
+  bool dense_ = false;
+  std::vector<int64_t> order_;
+  at::Tensor values_;
+};
+
 class ShardedEngine final : public StepEngine {
  public:
   ShardedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
@@ -42,12 +74,18 @@ class ShardedEngine final : public StepEngine {
     const Booking booking(Purpose::kGradients);
     if (stage == 1) make_whole_gradient();
     else shard_ = at::zeros({plan_.shard_numel()}, values().options());
+    if (!table()) return;
+    exchange_.emplace(comm, *table(), op());
+    touched_ = RowSet(table()->rows);
   }
 
   StateDict state() override { return state_of(optimizer_.owned()); }
   StateDict targets() override { return state(); }
 
  private:
+  ReduceOp op() const { return exact_ ? ReduceOp::kTreeSum : ReduceOp::kSum; }
+  bool is_table(size_t tensor) const { return table() && table()->tensor == tensor; }
+
   void begin_leaves() override {
     if (stage_ > 1 && shape().present > 1 && !whole_.defined()) make_whole_gradient();
     if (sum_) sum_->begin(shape().present, first_trained());
@@ -63,7 +101,7 @@ class ShardedEngine final : public StepEngine {
   void make_whole_gradient() {
     const Booking booking(Purpose::kGradients);
     whole_ = stage_ == 1 ? booked(comm_.allocate(plan_.padded(), at::kFloat), Purpose::kGradients) : at::zeros({plan_.padded()}, values().options());
-    sum_ = std::make_unique<LeafSum>(layout(), whole_.narrow(0, 0, layout().numel), exact_);
+    sum_ = std::make_unique<LeafSum>(layout(), whole_.narrow(0, 0, layout().numel), exact_, table());
   }
 
   /// Calls use(bucket, range) for every bucket that holds elements of tensor t.
@@ -84,7 +122,9 @@ class ShardedEngine final : public StepEngine {
   void add_part(size_t t, size_t b, const at::Tensor& gradient) override {
     const auto& tensor = layout().tensors[t];
     const Range bucket = plan_.bucket(b);
-    if (streams()) put(b, {std::max(bucket.first, tensor.offset), std::min(bucket.last, tensor.offset + tensor.numel)}, gradient, tensor.offset);
+    if (!streams()) return;
+    if (is_table(t)) streamed_ = gradient;
+    else put(b, {std::max(bucket.first, tensor.offset), std::min(bucket.last, tensor.offset + tensor.numel)}, gradient, tensor.offset);
   }
 
   at::Tensor& bucket_memory(size_t b) {
@@ -103,14 +143,60 @@ class ShardedEngine final : public StepEngine {
   }
 
   Work reduce(size_t b) override {
-    const auto op = exact_ ? ReduceOp::kTreeSum : ReduceOp::kSum;
     const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
+    if (table() && bucket.first < table()->range().last && bucket.last > table()->range().first) return reduce_beside_table(b);
     if (stage_ == 1)
-      return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op);
+      return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
     const auto full = streams() ? bucket_memory(b) : whole_.narrow(0, bucket.first, bucket.numel());
-    comm_.reduce_scatter(shard_.narrow(0, plan_.shard_offset(b), piece.numel()), full, op).wait();
+    comm_.reduce_scatter(shard_.narrow(0, plan_.shard_offset(b), piece.numel()), full, op()).wait();
     live_.erase(b);
     return {};
+  }
+
+  /// What the bucket has beside the table goes to every rank, for the table cuts no even pieces.
+  Work reduce_beside_table(size_t b) {
+    const Range bucket = plan_.bucket(b), rows = table()->range();
+    const bool live = stage_ > 1 && streams();
+    for (const Range side : {Range{bucket.first, std::min(bucket.last, rows.first)}, Range{std::max(bucket.first, rows.last), bucket.last}}) {
+      if (side.numel() <= 0) continue;
+      const auto memory = live ? bucket_memory(b) : whole_;
+      const auto values = memory.narrow(0, side.first - (live ? bucket.first : 0), side.numel());
+      comm_.all_reduce(values, op()).wait();
+      if (stage_ > 1) each_owned(side, [&](Range part, float* shard) { std::copy_n(values.data_ptr<float>() + part.first - side.first, part.numel(), shard); });
+    }
+    live_.erase(b);
+    return {};
+  }
+
+  /// Calls use(part, memory) for what this rank's reduced gradient has of a range of the layout.
+  template <class Use>
+  void each_owned(Range range, const Use& use) const {
+    for (size_t b = 0; b < plan_.buckets(); ++b) {
+      const Range owned = plan_.owned(b, comm_.rank());
+      const Range part{std::max(owned.first, range.first), std::min(owned.last, range.last)};
+      if (part.first >= part.last) continue;
+      const auto& memory = stage_ == 1 ? whole_ : shard_;
+      use(part, memory.data_ptr<float>() + (stage_ == 1 ? part.first : plan_.shard_offset(b) + part.first - owned.first));
+    }
+  }
+
+  void reduce_rest() override {
+    if (!table() || first_trained() > table()->tensor) return;
+    const Table& t = *table();
+    if (stage_ > 1)
+      for (const int64_t r : touched_.list()) each_owned(t.row(r), [](Range part, float* memory) { std::fill_n(memory, part.numel(), 0.0f); });
+    const auto write = [&](int64_t r, const float* sum) {
+      each_owned(t.row(r), [&](Range part, float* memory) { std::copy_n(sum + part.first - t.row(r).first, part.numel(), memory); });
+    };
+    const bool no_leaf = shape().present == 0;
+    if (streams()) {
+      const StreamedRows mine(t, std::exchange(streamed_, {}));
+      touched_ = exchange_->reduce({mine.rows(), no_leaf, [&](int64_t r) { return mine.values(r); }}, write);
+      return;
+    }
+    const auto row = [values = whole_.data_ptr<float>() + t.offset, columns = t.columns](int64_t r) { return values + r * columns; };
+    touched_ = exchange_->reduce({sum_->touched(), no_leaf, row}, write);
+    if (stage_ == 1) sum_->also_touched(touched_);
   }
 
   std::vector<at::Tensor> gradients() override {
@@ -123,11 +209,17 @@ class ShardedEngine final : public StepEngine {
     return parts;
   }
 
+  QuietRows quiet_rows() const override { return table() ? QuietRows{*table(), &touched_} : QuietRows{}; }
+  void forget_quiet_rows() override {
+    touched_.insert_all();
+    if (sum_) sum_->all_touched();
+  }
+
   void add_squares(const at::Tensor& squares) override {
     const auto parts = gradients();
     for (size_t b = 0; b < parts.size(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
-      block_sums(parts[b], owned.first, squares.narrow(0, owned.first / kNormBlock, norm_blocks(owned)));
+      block_sums(parts[b], owned.first, squares.narrow(0, owned.first / kNormBlock, norm_blocks(owned)), quiet_rows());
     }
   }
 
@@ -146,6 +238,9 @@ class ShardedEngine final : public StepEngine {
   at::Tensor whole_;                    ///< gradient of the whole layout, padded; stage 1, or more than one leaf
   at::Tensor shard_;                    ///< stages 2, 3: reduced gradient of this rank's pieces
   std::unique_ptr<LeafSum> sum_;        ///< into whole_
+  std::optional<TableExchange> exchange_;
+  RowSet touched_;                      ///< rows of the table that this rank's reduced gradient has
+  at::Tensor streamed_;                 ///< stages 2, 3 with one leaf: the table's gradient, until it is exchanged
   std::map<size_t, at::Tensor> live_;   ///< stages 2, 3: buckets between backward and reduction
 };
 

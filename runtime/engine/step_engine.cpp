@@ -30,9 +30,44 @@ LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
 
 StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned)
     : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
-      clip_(update.optimizer.clip_norm), loss_scale_(model.config().precision == Precision::kFp16),
+      clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
   model.parameters_changed();
+  share_low_copies();
+}
+
+/// In the optimizer's pass a copy costs its 2 bytes; in one of its own 4 more, read again.
+void StepEngine::share_low_copies() {
+  std::vector<at::Tensor> low;
+  const auto& parameters = model_.parameters();
+  for (size_t i = 0; i < parameters.size(); ++i)
+    if (parameters[i].value.requires_grad()) low.push_back(model_.low_copy(i));
+  const auto wrong = [](const at::Tensor& t) { return t.defined() && (t.scalar_type() != at::kBFloat16 || !t.is_contiguous() || !t.is_cpu()); };
+  const bool some = std::any_of(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
+  if (!some || std::any_of(low.begin(), low.end(), wrong)) return;
+  for (auto& t : low)
+    if (t.defined()) t = t.view({-1});
+  keeps_low_ = optimizer_.keep_low(low);
+  for (size_t t = 0; keeps_low_ && t < low.size(); ++t) {
+    if (!low[t].defined()) continue;
+    const auto& place = layout().tensors[t];
+    const int64_t end = place.offset + place.numel;
+    int64_t first = place.offset;  // of what no owned range has covered yet
+    const auto add = [&](int64_t last) {
+      if (first < last) others_.emplace_back(values().narrow(0, first, last - first), low[t].narrow(0, first - place.offset, last - first));
+    };
+    for (const Range& owned : optimizer_.owned()) {
+      if (owned.last <= first || owned.first >= end) continue;
+      add(owned.first);
+      first = std::min(owned.last, end);
+    }
+    add(end);
+  }
+}
+
+void StepEngine::refresh_low_copies() {
+  if (!keeps_low_) return model_.parameters_changed();
+  for (const auto& [value, low] : others_) round_low(value, low);
 }
 
 void StepEngine::set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets) {
@@ -127,10 +162,11 @@ StepResult StepEngine::step(double lr, bool stop) {
   TORCH_CHECK(leaf_ == shape_.present, "step after ", leaf_, " of ", shape_.present, " leaves");
   const at::NoGradGuard no_grad;
   StepResult result;
-  const double start = now();
+  const double start = now(), waited = comm_.waited();
   reduce_down_to(first_bucket_);
   for (auto& work : works_) work.wait();
   works_.clear();
+  reduce_rest();
   add_squares(facts_.squares);
   facts_.stop = stop;
   agree(comm_, facts_, result);
@@ -139,14 +175,16 @@ StepResult StepEngine::step(double lr, bool stop) {
   if (result.applied) {
     // Of several ranks that fill in the same sum all have the same bits, and a sum of squares is not below 0: the largest counts.
     const auto join = [this](at::Tensor table) { comm_.all_reduce(table, ReduceOp::kMax).wait(); };
-    optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm) / result.loss_scale, join);
+    optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm) / result.loss_scale, join, quiet_rows());
+    if (table_ && optimizer_.overwrites_gradients()) forget_quiet_rows();
     const double updated = now();
     hand_out(first_bucket_);
     const double handed_out = now();
-    model_.parameters_changed();
+    refresh_low_copies();
     result.optimizer = now() - agreed - (handed_out - updated);
   }
   result.communication = now() - start - result.optimizer;
+  result.waiting = comm_.waited() - waited;
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/engine/gradient_hooks.h"
 #include "runtime/engine/loss_scale.h"
 #include "runtime/engine/optimizer.h"
+#include "runtime/engine/table_exchange.h"
 
 namespace fmtrain {
 
@@ -35,6 +36,8 @@ class StepEngine : public Engine {
   /// What is saved and loaded of the ranges `wanted`, which this rank updates.
   StateDict state_of(const std::vector<Range>& wanted) const;
   bool last_leaf() const { return leaf_ + 1 == shape_.present; }
+  /// The word table, where its gradient is exchanged by rows: on the CPU, if it is in the layout.
+  const std::optional<Table>& table() const { return table_; }
   /// The layout begins with what is furthest from the head, so what is trained is always its end: the tensors from this one on.
   size_t first_trained() const { return first_trained_; }
   /// Buckets [first, last) that hold elements of each tensor, of `buckets`; once, when the engine is made.
@@ -47,9 +50,15 @@ class StepEngine : public Engine {
   virtual void finish_leaf() = 0;
   /// Begins to reduce a bucket, of which every gradient is final; perhaps with a work that is to be waited for.
   virtual Work reduce(size_t bucket) = 0;
-  /// The reduced gradient of each owned range, after all buckets were reduced.
+  /// What is reduced by itself, after the buckets.
+  virtual void reduce_rest() = 0;
+  /// The reduced gradient of each owned range, after all that.
   virtual std::vector<at::Tensor> gradients() = 0;
-  /// Fills in the sums of squares of the norm blocks that are this rank's to sum.
+  /// Where the reduced gradient is zero.
+  virtual QuietRows quiet_rows() const = 0;
+  /// It is so no longer: every row of the table has something else.
+  virtual void forget_quiet_rows() = 0;
+  /// Fills in the sums of squares of the norm blocks that are this rank's to sum; the others are zero.
   virtual void add_squares(const at::Tensor& squares) = 0;
   /// Every rank sees the parameters of every owner, in the buckets from `first_bucket` on.
   virtual void hand_out(size_t first_bucket) = 0;
@@ -64,9 +73,14 @@ class StepEngine : public Engine {
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);
   void mark_trained();
+  void share_low_copies();
+  void refresh_low_copies();
 
   TaskModel& model_;
   double clip_;
+  std::optional<Table> table_;
+  bool keeps_low_ = false;  ///< the optimizer writes the model's bf16 copies of what this rank owns
+  std::vector<std::pair<at::Tensor, at::Tensor>> others_;  ///< then: values that other ranks own, and the copies of these
   LossScale loss_scale_;
   std::vector<std::pair<size_t, size_t>> buckets_of_;
   std::vector<int64_t> tensors_of_;  ///< trained tensors that have elements in each bucket

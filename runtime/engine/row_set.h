@@ -1,0 +1,32 @@
+// Which rows of a table: one bit a row.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace fmtrain {
+
+class RowSet {
+ public:
+  RowSet() = default;
+  /// None of `rows` rows.
+  explicit RowSet(int64_t rows);
+  int64_t rows() const { return rows_; }
+  void insert(int64_t row) { words_[static_cast<size_t>(row / 64)] |= uint64_t{1} << (row % 64); }
+  void insert_all();
+  void clear();
+  /// All rows of a set over the same table as well.
+  void unite(const RowSet& other) { unite(other.words_.data()); }
+  void unite(const uint64_t* words);
+  /// One of the rows [first, last), 0 <= first, last <= rows().
+  bool has_any(int64_t first, int64_t last) const;
+  /// Ascending.
+  std::vector<int64_t> list() const;
+  /// Row r is bit r % 64 of word r / 64; bits beyond the last row are 0.
+  const std::vector<uint64_t>& words() const { return words_; }
+
+ private:
+  int64_t rows_ = 0;
+  std::vector<uint64_t> words_;
+};
+
+}  // namespace fmtrain

@@ -1,0 +1,59 @@
+// The gradient of the word table, of which a step touches few rows: the others are zero on every rank, so they are neither cleared,
+// nor sent, nor squared. All bits are those of a dense gradient: x + 0 = x.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "runtime/engine/flat_params.h"
+#include "runtime/engine/row_set.h"
+
+namespace fmtrain {
+
+/// A tensor of the layout whose gradient is zero but for the rows that a step's tokens name.
+struct Table {
+  size_t tensor = 0;
+  int64_t offset = 0, rows = 0, columns = 0;  ///< elements; rows lie one after the other
+  Range range() const { return {offset, offset + rows * columns}; }
+  Range row(int64_t r) const { return {offset + r * columns, offset + (r + 1) * columns}; }
+};
+
+/// The word embeddings, if they are in the layout.
+std::optional<Table> table_of(const FlatLayout& layout);
+
+/// Where a gradient is known to be +0: the rows of `table` that are not in `touched`. Default: nowhere.
+struct QuietRows {
+  Table table;
+  const RowSet* touched = nullptr;
+  /// All elements of a range of the layout, which may have any ends.
+  bool cover(Range range) const;
+};
+
+class TableExchange {
+ public:
+  /// Collective. CPU memory of the communicator: about 4 MiB, and a bit for each row and rank.
+  TableExchange(Communicator& comm, const Table& table, ReduceOp op);
+  /// This rank's part of one sum. A rank without a leaf adds -0 (x + -0 = x also where x is -0), another one +0 to rows it has not.
+  struct Mine {
+    const RowSet& rows;
+    bool no_leaf;
+    std::function<const float*(int64_t row)> values;  ///< [columns]
+  };
+  /// Collective: put(row, values) receives the sums over ranks of all rows that some rank has, ascending. Returns these rows.
+  const RowSet& reduce(const Mine& mine, const std::function<void(int64_t row, const float* values)>& put);
+
+ private:
+  void unite(const RowSet& mine);
+
+  Communicator& comm_;
+  Table table_;
+  ReduceOp op_;
+  at::Tensor bits_;  ///< int64 [ranks, words of a set]
+  at::Tensor rows_;  ///< fp32 [rows exchanged at a time, columns]
+  RowSet touched_;
+};
+
+}  // namespace fmtrain
