@@ -41,6 +41,7 @@ class Bert final : public TaskModel {
   }
 
   at::Tensor low_copy(size_t i) const override { return low_.empty() ? at::Tensor() : low_[i]; }
+  void send_gradients(GradientSink sink) override { sink_ = std::move(sink); }
 
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
     const LayerPass rows = rows_of(batch);
@@ -178,6 +179,7 @@ class Bert final : public TaskModel {
     layer.output = product(kOutputWeight);
     layer.heads = config_.heads;
     layer.norm_eps = config_.layer_norm_eps;
+    if (sink_) layer.sink = [this, first](size_t i, const at::Tensor& gradient) { sink_(first + i, gradient); };
     return layer;
   }
 
@@ -232,6 +234,7 @@ class Bert final : public TaskModel {
   ModelConfig config_;
   std::vector<NamedParameter> parameters_;
   std::vector<at::Tensor> low_;  ///< 16-bit copies of what products take, beside parameters_; empty in fp32
+  GradientSink sink_;
   size_t first_product_ = 0;
   LayerNormIndex embedding_norm_{};
   std::vector<size_t> layers_;   ///< first parameter of each

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,6 +34,9 @@ struct NamedParameter {
   bool decays = true; ///< false for biases and norm weights
 };
 
+/// Receives the gradient of parameters()[parameter], in the type in which its product made it. Called inside backward.
+using GradientSink = std::function<void(size_t parameter, const at::Tensor& gradient)>;
+
 class TaskModel {
  public:
   virtual ~TaskModel() = default;
@@ -50,6 +54,9 @@ class TaskModel {
   /// The 16-bit copy of parameter number i that products read in its place, contiguous, in the same memory for the whole run;
   /// undefined: there is none. Whoever changes the parameter may write its rounded values here, and then need not say so.
   virtual at::Tensor low_copy(size_t) const { return {}; }
+  /// Gradients that operations of this program's own make go to `sink` as soon as they are there, and not through the graph, which would
+  /// convert each to fp32 first; the others go to their parameter's grad() as ever. {}: all of them do, as for models without such.
+  virtual void send_gradients(GradientSink /*sink*/) {}
 };
 
 /// Which parameters get values when a model is built; the others are undefined until they are loaded.

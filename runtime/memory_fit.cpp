@@ -37,13 +37,12 @@ bool is_one_operation(const MemoryNeeds& n) { return !n.gpu && n.shape.precision
 
 /// Where a layer is one operation (models/ops/encoder_layer.h). Kept: queries with keys and values, context, attended rows and their norm, the
 /// wide rows, the norm of the output and the output; of attention two numbers a row and head. Forward: the wide rows once more
-/// and the last product. Backward: the gradients of the output, of both sides of its norm and of the wide rows, and two weights'.
+/// and the last product. Backward: the gradients of the output, of both sides of its norm, of the wide rows, and of a weight.
 LayerBytes fused_bytes(const ModelConfig& c, LeafSize leaf) {
   const double a = c.precision == Precision::kFp32 ? 4 : 2;
   const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
-  const double kept = t * (a * (8 * d + m) + 8 * static_cast<double>(c.heads) + 8), weights = 4 * d * d + 2 * d * m;
-  const double cast = a == 2 ? 4 * weights - kept : 0;  // all weights' gradients become fp32 when the layer is done
-  return {kept, t * a * (d + m), std::max(t * a * (3 * d + m) + 2 * d * m * a, cast), t * a * d};
+  const double kept = t * (a * (8 * d + m) + 8 * static_cast<double>(c.heads) + 8);
+  return {kept, t * a * (d + m), t * a * (3 * d + m) + d * m * a, t * a * d};
 }
 
 double fused_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {

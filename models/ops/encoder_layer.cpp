@@ -65,13 +65,18 @@ at::Tensor forward(Kept& k, const at::Tensor& x, bool keep) {
   return norm_forward<A>(k, product(active, l.output.weight, l.output.bias), attended, k.pass.output, kOutputNormWeight, keep ? &k.output_norm : nullptr);
 }
 
-/// Gradients of the parameters, by LayerParameter; those that nobody wants stay undefined.
+/// Gradients of the parameters, by LayerParameter; those that nobody wants stay undefined, and those that a sink took.
 struct Gradients {
+  const std::function<void(size_t, const at::Tensor&)>& sink;
   std::vector<at::Tensor> of;
   std::vector<bool> wanted;
-  at::Tensor make(size_t i, int64_t numel, const at::TensorOptions& fp32) { return of[i] = at::empty({numel}, fp32); }
-  void weight(size_t i, const at::Tensor& dy, const at::Tensor& x) {
-    if (wanted[i]) of[i] = product_grad_weight(dy, x);
+  void give(size_t i, const at::Tensor& gradient) {
+    if (!wanted[i]) return;
+    if (sink) sink(i, gradient);
+    else of[i] = gradient;
+  }
+  void give_weight(size_t i, const at::Tensor& dy, const at::Tensor& x) {
+    if (wanted[i]) give(i, product_grad_weight(dy, x));
   }
 };
 
@@ -84,14 +89,16 @@ template <class A>
 NormGradients norm_backward(const Kept& k, const at::Tensor& dy, const at::Tensor& dy_too, const Norm& norm, const DropoutKey& dropout, size_t weight,
                             Gradients& grads) {
   const int64_t t = tokens(k.pass), d = dy.size(1);
-  const auto fp32 = norm.inverse.options();
   NormGradients out{rows_like(dy, d, t), {}};
   out.x = dropout.p > 0 ? rows_like(dy, d, t) : out.residual;
+  const auto sums = at::empty({3, d}, norm.inverse.options());
   dropout_add_norm_backward<A>({t, d, data<A>(dy), dy_too.defined() ? data<A>(dy_too) : nullptr, data<A>(norm.normalised), floats(norm.inverse),
-                                floats(k.layer.parameters[weight]), ids(k.pass),
-                                data<A>(out.residual), data<A>(out.x), floats(grads.make(weight, d, fp32)), floats(grads.make(weight + 1, d, fp32)),
-                                floats(grads.make(weight - 1, d, fp32))},
+                                floats(k.layer.parameters[weight]), ids(k.pass), data<A>(out.residual), data<A>(out.x), floats(sums[0]), floats(sums[1]),
+                                floats(sums[2])},
                                dropout);
+  grads.give(weight, sums[0]);
+  grads.give(weight + 1, sums[1]);
+  grads.give(weight - 1, sums[2]);
   return out;
 }
 
@@ -102,9 +109,11 @@ at::Tensor feed_forward_backward(Kept& k, const at::Tensor& dy, Gradients& grads
   const auto active = std::exchange(k.wide, at::Tensor()), grad = product_grad_input(dy, k.layer.output.weight);
   const int64_t m = active.size(1);
   active.narrow(0, t, active.size(0) - t).zero_();
-  gelu_backward(data<A>(active), data<A>(grad), t, m, floats(grads.make(kWideBias, m, k.output_norm.inverse.options())));
-  grads.weight(kOutputWeight, dy, active);
-  grads.weight(kWideWeight, grad, k.attended);
+  const auto bias = at::empty({m}, k.output_norm.inverse.options());
+  gelu_backward(data<A>(active), data<A>(grad), t, m, floats(bias));
+  grads.give(kWideBias, bias);
+  grads.give_weight(kOutputWeight, dy, active);
+  grads.give_weight(kWideWeight, grad, k.attended);
   return product_grad_input(grad, k.layer.wide.weight);
 }
 
@@ -112,7 +121,7 @@ at::Tensor feed_forward_backward(Kept& k, const at::Tensor& dy, Gradients& grads
 template <class A>
 at::Tensor attention_part_backward(Kept& k, const at::Tensor& dy, Gradients& grads) {
   const int64_t t = tokens(k.pass), d = dy.size(1);
-  grads.weight(kContextWeight, dy, k.context);
+  grads.give_weight(kContextWeight, dy, k.context);
   const auto grad_context = product_grad_input(dy, k.layer.context.weight), grad = rows_like(dy, 3 * d, t);
   attention_backward<A>({data<A>(k.qkv), d, k.layer.heads, k.pass.rows, k.pass.attention}, floats(k.softmax), data<A>(grad_context), data<A>(grad));
   const auto bias = at::empty({3 * d}, k.softmax.options());
@@ -121,8 +130,8 @@ at::Tensor attention_part_backward(Kept& k, const at::Tensor& dy, Gradients& gra
   const auto weight = any ? product_grad_weight(grad, k.x) : at::Tensor();
   for (const size_t part : {0, 1, 2}) {
     const auto first = static_cast<int64_t>(part) * d;
-    if (any) grads.of[kQueryWeight + part] = weight.narrow(0, first, d);
-    grads.of[kQueryBias + part] = bias.narrow(0, first, d);
+    if (any) grads.give(kQueryWeight + part, weight.narrow(0, first, d));
+    grads.give(kQueryBias + part, bias.narrow(0, first, d));
   }
   return product_grad_input(grad, k.layer.qkv.weight);
 }
@@ -157,11 +166,11 @@ class Layer final : public torch::autograd::Function<Layer> {
     const auto kept = c10::static_intrusive_pointer_cast<Kept>(ctx->saved_data["kept"].toCapsule());
     ctx->saved_data.clear();  // freed when this returns, not with the graph
     TORCH_CHECK(kept->wide.defined(), "a layer's backward runs once");
-    Gradients grads{std::vector<at::Tensor>(kLayerParameters), {}};
+    Gradients grads{kept->layer.sink, std::vector<at::Tensor>(kLayerParameters), {}};
     for (size_t i = 0; i < kLayerParameters; ++i) grads.wanted.push_back(ctx->needs_input_grad(1 + i));
     const auto dx = with_type(kept->x.scalar_type(), [&](auto type) { return fmtrain::backward<decltype(type)>(*kept, dy[0].contiguous(), grads); });
     torch::autograd::variable_list all{dx};
-    for (size_t i = 0; i < kLayerParameters; ++i) all.push_back(grads.wanted[i] ? grads.of[i] : at::Tensor());
+    all.insert(all.end(), grads.of.begin(), grads.of.end());
     all.emplace_back();
     return all;
   }

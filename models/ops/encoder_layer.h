@@ -3,8 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "models/ops/attention.h"
@@ -28,6 +28,7 @@ struct EncoderLayer {
   ProductWeight qkv, context, wide, output;  ///< their values for products; qkv: queries, keys, values side by side [3 d, d]
   int64_t heads = 0;
   double norm_eps = 0;
+  std::function<void(size_t, const at::Tensor&)> sink;  ///< receives the gradients, by LayerParameter, in their own type; none: the graph does
 };
 
 /// What a pass knows of its rows.
@@ -41,7 +42,7 @@ struct LayerPass {
 bool has_encoder_layer(at::Device device, at::ScalarType type);
 
 /// x [rows, d] of the products' type, the rows beyond T zero: products want few different row counts (product.h). Returns the same.
-/// Gradients of the parameters are fp32 in fp32, and else rounded once to the type. Keeps 12 rows of d for backward (with m = 4 d), and
+/// Gradients of weights have the products' type, those of the others are fp32. Keeps 12 rows of d for backward (with m = 4 d), and
 /// two numbers a row and head. Backward runs once.
 at::Tensor encoder_layer(const at::Tensor& x, const EncoderLayer& layer, const LayerPass& pass);
 

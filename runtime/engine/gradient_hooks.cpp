@@ -10,6 +10,7 @@ class Hook final : public torch::autograd::PostAccumulateGradHook {
   explicit Hook(std::function<void(const at::Tensor&)> ready) : ready_(std::move(ready)) {}
   void operator()(const torch::autograd::Variable& parameter) override {
     const at::NoGradGuard no_grad;
+    if (!parameter.grad().defined()) return;  // it went to the sink
     ready_(parameter.grad());
     parameter.mutable_grad().reset();
   }
@@ -27,15 +28,23 @@ std::vector<NamedParameter> trainable(TaskModel& model) {
   return result;
 }
 
-GradientHooks::GradientHooks(const std::vector<NamedParameter>& parameters, const std::function<void(size_t, const at::Tensor&)>& ready) {
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    parameters_.push_back(parameters[i].value);
-    const auto hook = [ready, i](const at::Tensor& gradient) { ready(i, gradient); };
+GradientHooks::GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready) : model_(model) {
+  std::vector<size_t> number;  // of each parameter of the model among those that are trained
+  for (const auto& p : model.parameters()) {
+    number.push_back(parameters_.size());
+    if (!p.value.requires_grad()) continue;
+    const auto hook = [ready, i = parameters_.size()](const at::Tensor& gradient) { ready(i, gradient); };
+    parameters_.push_back(p.value);
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_.back(), std::make_unique<Hook>(hook));
   }
+  model.send_gradients([ready, number](size_t parameter, const at::Tensor& gradient) {
+    const at::NoGradGuard no_grad;
+    ready(number[parameter], gradient);
+  });
 }
 
 GradientHooks::~GradientHooks() {
+  model_.send_gradients({});
   for (const auto& p : parameters_) torch::autograd::impl::set_post_acc_grad_hooks(p, nullptr);
 }
 

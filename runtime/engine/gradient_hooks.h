@@ -12,16 +12,17 @@ namespace fmtrain {
 /// The parameters that are trained, in the model's order.
 std::vector<NamedParameter> trainable(TaskModel& model);
 
-/// While this lives, `ready(i, gradient)` is called when backward has finished the gradient of parameter i, dense or sparse; the
-/// gradient is taken away from the parameter.
+/// While this lives, `ready(i, gradient)` is called when backward has finished the gradient of trainable(model)[i], dense or sparse, fp32
+/// or of the type of the model's products; the gradient is taken away from the parameter. The model must outlive it.
 class GradientHooks {
  public:
-  GradientHooks(const std::vector<NamedParameter>& parameters, const std::function<void(size_t, const at::Tensor&)>& ready);
+  GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready);
   ~GradientHooks();
   GradientHooks(const GradientHooks&) = delete;
   GradientHooks& operator=(const GradientHooks&) = delete;
 
  private:
+  TaskModel& model_;
   std::vector<at::Tensor> parameters_;
 };
 

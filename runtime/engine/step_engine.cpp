@@ -31,7 +31,7 @@ LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
 StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned)
     : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
       clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
-      hooks_(params_.parameters(), [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
+      hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
   model.parameters_changed();
   share_low_copies();
 }

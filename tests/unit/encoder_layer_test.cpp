@@ -143,6 +143,25 @@ TEST(FusedLayer, FrozenParametersReceiveNothing) {
   }
 }
 
+TEST(FusedLayer, ASinkReceivesWhatTheGraphWould) {
+  auto layer = layer_of(at::kBFloat16);
+  const auto values = at::randn({kOffsets.back(), kWidth});
+  const auto plain = fused(layer, values, values, 0.1, at::kBFloat16);
+  std::vector<at::Tensor> received(kLayerParameters);
+  layer.sink = [&](size_t i, const at::Tensor& gradient) {
+    EXPECT_FALSE(received[i].defined()) << i;
+    EXPECT_EQ(gradient.scalar_type(), layer.parameters[i].dim() == 2 ? at::kBFloat16 : at::kFloat) << i;
+    received[i] = gradient.to(at::kFloat);
+  };
+  layer.parameters[kContextWeight].requires_grad_(false);
+  const auto none = fused(layer, values, values, 0.1, at::kBFloat16);
+  for (size_t i = 0; i < kLayerParameters; ++i) {
+    EXPECT_FALSE(none.of_parameters[i].defined()) << i;
+    EXPECT_EQ(received[i].defined(), i != kContextWeight) << i;
+    EXPECT_TRUE(!received[i].defined() || at::equal(received[i], plain.of_parameters[i])) << i;
+  }
+}
+
 TEST(FusedLayer, BackwardRunsOnce) {
   const auto layer = layer_of(at::kFloat);
   const auto x = at::randn({96, kWidth});

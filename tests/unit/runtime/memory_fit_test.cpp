@@ -85,7 +85,7 @@ TEST_P(Activations, ArePredictedWithinATenthOfWhatTheLedgerCounts) {
   const auto model = make_bert(c, 1);
   const FlatParams flat(trainable(*model));  // as in a run: weights that one product takes together need no copy
   const Batch batch = batch_of(lengths, c.vocab_size);
-  const GradientHooks hooks(trainable(*model), [](size_t, const at::Tensor&) {});  // takes each gradient away, as an engine does
+  const GradientHooks hooks(*model, [](size_t, const at::Tensor&) {});  // takes each gradient away, as an engine does
   const int64_t measured = peak_of([&] {
     const Booking booking(Purpose::kActivations);
     torch::autograd::backward({model->loss(batch, {true, 1, 0}).sum}, {});
