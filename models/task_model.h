@@ -56,6 +56,7 @@ class TaskModel {
   virtual at::Tensor low_copy(size_t) const { return {}; }
   /// Gradients that operations of this program's own make go to `sink` as soon as they are there, and not through the graph, which would
   /// convert each to fp32 first; the others go to their parameter's grad() as ever. {}: all of them do, as for models without such.
+  /// A loss that has a parameter from elsewhere too, or runs the encoder twice, must not use it: the sums are the graph's work.
   virtual void send_gradients(GradientSink /*sink*/) {}
 };
 
