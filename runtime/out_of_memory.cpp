@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -39,11 +40,11 @@ int64_t smaller_micro(int64_t global, int64_t micro) {
 }
 
 /// Equal bits come first, then a smaller leaf, which has others.
-std::string advice(const Config& config) {
+std::string advice(const Config& config, int64_t micro) {
   std::string text;
   if (config.engine.recompute.layers == 0) text = "set engine.recompute: full (same result, a third more computing)";
   if (config.batch.micro > 1)
-    text += (text.empty() ? "set" : ", or") + std::string(" batch.micro: ") + std::to_string(smaller_micro(config.batch.global, config.batch.micro)) + " instead of " +
+    text += (text.empty() ? "set" : ", or") + std::string(" batch.micro: ") + std::to_string(micro > 0 ? micro : smaller_micro(config.batch.global, config.batch.micro)) + " instead of " +
             std::to_string(config.batch.micro) + " (other bits: with another run.dir)";
   if (config.engine.zero == 0)
     text += (text.empty() ? "set" : ", or") + std::string(" engine.zero: 1 or higher where there are several ranks");
@@ -57,13 +58,26 @@ bool is_out_of_memory(const std::exception& error) {
          std::strstr(error.what(), "DefaultCPUAllocator: ");
 }
 
-std::string out_of_memory_text(const std::exception& error, const Config& config) {
+int64_t fitting_micro(const MemoryNeeds& needs, const FitSetting& now, int64_t limit) {
+  const Shortage last = shortage();
+  if (last.bytes > 0) {
+    int64_t held = predict(needs, now).process + last.bytes - 1;
+    for (const auto& purpose : last.held) held += purpose.now;
+    limit = limit > 0 ? std::min(limit, held) : held;
+  }
+  if (limit <= 0) return 0;
+  const int64_t failed = predict(needs, now).total();  // whatever it says of leaves of that size, they did not fit
+  const int64_t micro = largest_micro(needs, now, std::min(limit, failed - 1));
+  return micro < now.micro ? micro : 0;
+}
+
+std::string out_of_memory_text(const std::exception& error, const Config& config, int64_t micro) {
   const Shortage last = shortage();
   std::string text = "out of memory";
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error)) text += " on the GPU: " + first_sentences(error.what());
   else if (last.bytes > 0) text += ": " + mebibytes(last.bytes) + " more were needed";
   if (const auto held = held_text(last.bytes > 0 ? last.held : ledger()); !held.empty()) text += "; the tensors of this rank held " + held;
-  return text + "; " + advice(config);
+  return text + "; " + advice(config, micro);
 }
 
 Json ledger_json() {

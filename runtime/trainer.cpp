@@ -17,6 +17,7 @@
 #include "runtime/ledger.h"
 #include "runtime/metrics/metric.h"
 #include "runtime/model_dir.h"
+#include "runtime/out_of_memory.h"
 #include "runtime/replicas.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_outputs.h"
@@ -52,6 +53,14 @@ class Trainer {
         checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
         leaf_check_(comm, options.host, kind_of(options)) {
     check_ranks(config.batch, comm.size());
+  }
+
+  /// After a shortage: batch.micro that would have fitted (out_of_memory.h).
+  int64_t micro_that_fits() const {
+    const int ranks_per_node = std::max(1, comm_.size() / options_.hosts);
+    const bool gpu = options_.device != "cpu";
+    return fitting_micro(memory_needs(config_, inputs_, comm_.size(), ranks_per_node, gpu), setting_of(config_),
+                         memory_of_rank(gpu, ranks_per_node).bytes);
   }
 
   ExitCode run() {
@@ -338,7 +347,13 @@ class Trainer {
 
 ExitCode train(const Config& config, Communicator& comm, const RunOptions& options) {
   if (options.status) *options.status = {"load", 0};
-  return Trainer(config, comm, options).run();
+  Trainer trainer(config, comm, options);
+  try {
+    return trainer.run();
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw ConfigError(out_of_memory_text(error, config, trainer.micro_that_fits()));  // while the data are there, whose lengths count
+  }
 }
 
 }  // namespace fmtrain

@@ -63,6 +63,32 @@ TEST(OutOfMemory, AdvisesOnlyWhatCanBeChanged) {
   EXPECT_THAT(text, Not(HasSubstr("engine.")));
 }
 
+/// Needs of a model whose leaves keep nearly all: a sample has 64 tokens.
+MemoryNeeds needs_of(int64_t global) {
+  MemoryNeeds n;
+  n.shape.vocab_size = 100;
+  n.shape.hidden_size = 768;
+  n.shape.layers = n.trained_layers = 12;
+  n.shape.heads = 12;
+  n.shape.intermediate_size = 3072;
+  n.trained = n.small = n.largest_tensor = 1000;
+  n.global = global;
+  n.largest_leaf = [](int64_t micro) { return LeafSize{64 * micro, 64 * 64 * micro}; };
+  return n;
+}
+
+TEST(OutOfMemory, AdvisesTheLargestLeafThatFits) {
+  const MemoryNeeds needs = needs_of(64);
+  const FitSetting now{0, 0, 32};
+  const auto total = [&](int64_t micro) { return predict(needs, {0, 0, micro}).total(); };
+  ASSERT_GT(total(32), total(16));
+  EXPECT_EQ(fitting_micro(needs, now, total(8)), 8);
+  EXPECT_EQ(fitting_micro(needs, now, total(8) - 1), 4);
+  EXPECT_EQ(fitting_micro(needs, now, int64_t{1} << 50), 16) << "what failed fits by the prediction: the next smaller one";
+  EXPECT_EQ(fitting_micro(needs, now, 1), 0);
+  EXPECT_THAT(out_of_memory_text(std::bad_alloc(), config_of(18, 1, 2), 4), HasSubstr("batch.micro: 4 instead of 18"));
+}
+
 TEST(OutOfMemory, OfAGpuHasItsNumbers) {
   const c10::OutOfMemoryError error(c10::SourceLocation{"", "", 1},
                                     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1 GiB is free. And more");
