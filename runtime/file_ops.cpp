@@ -32,6 +32,18 @@ bool set_direct(int fd, bool on) {
   return flags >= 0 && ::fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
 
+/// O_NONBLOCK: the opening of a pipe would wait for a writer who may never come, and of some devices does something.
+int open_existing(const std::string& path, int flags, int* fd) {
+  if (const int error = open_retrying(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | flags, 0, fd)) return error;
+  struct stat info {};
+  const int error = ::fstat(*fd, &info) != 0 ? errno : S_ISREG(info.st_mode) || S_ISDIR(info.st_mode) ? 0 : EINVAL;
+  if (error) {
+    ::close(*fd);
+    *fd = -1;
+  }
+  return error;
+}
+
 class PosixFiles final : public FileOps {
  public:
   int create_exclusive(const std::string& path, int* fd) override {
@@ -73,7 +85,8 @@ class PosixFiles final : public FileOps {
     const int closed = close(fd);
     return error ? error : closed;
   }
-  int open(const std::string& path, int* fd) override { return open_retrying(path.c_str(), O_RDONLY, 0, fd); }
+  int open(const std::string& path, int* fd) override { return open_existing(path, 0, fd); }
+  int open_plain(const std::string& path, int* fd) override { return open_existing(path, O_NOFOLLOW, fd); }
   int read(int fd, void* data, size_t bytes, int64_t offset) override {
     auto* p = static_cast<char*>(data);
     while (bytes > 0) {
@@ -141,9 +154,9 @@ FileOps& posix_files() {
   return files;
 }
 
-std::string read_file(FileOps& files, const std::string& path, size_t limit) {
+std::string read_file(FileOps& files, const std::string& path, size_t limit, Links links) {
   int fd = -1;
-  require(files.open(path, &fd), path, "open");
+  require(links == Links::kRefuse ? files.open_plain(path, &fd) : files.open(path, &fd), path, "open");
   int64_t bytes = 0;
   int error = files.size(fd, &bytes);
   const bool fits = bytes >= 0 && static_cast<uint64_t>(bytes) <= limit;

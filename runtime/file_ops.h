@@ -21,7 +21,8 @@ class FileOps {
   virtual int unlink(const std::string& path) = 0;
   virtual int remove_dir(const std::string& path) = 0;                 ///< empty directory
   virtual int sync_dir(const std::string& path) = 0;
-  virtual int open(const std::string& path, int* fd) = 0;              ///< read only
+  virtual int open(const std::string& path, int* fd) = 0;              ///< read only; EINVAL for a pipe or a device: nothing is waited for
+  virtual int open_plain(const std::string& path, int* fd) { return open(path, fd); }  ///< the same; ELOOP where the name is a link
   virtual int read(int fd, void* data, size_t bytes, int64_t offset) = 0;  ///< exactly `bytes`; EIO when the file is shorter
   virtual int size(int fd, int64_t* bytes) = 0;
   virtual int list(const std::string& path, std::vector<std::string>* names) = 0;  ///< without . and ..; sorted
@@ -34,8 +35,9 @@ class FileOps {
 /// The real file system.
 FileOps& posix_files();
 
+enum class Links { kFollow, kRefuse };  ///< in the last part of a name
 /// Whole file into a string; throws StorageError naming it, or when it is larger than `limit`.
-std::string read_file(FileOps& files, const std::string& path, size_t limit);
+std::string read_file(FileOps& files, const std::string& path, size_t limit, Links links = Links::kFollow);
 /// Write a temporary beside `path`, fsync, rename over `path`, fsync the directory. 0 or an errno value; the temporary is gone.
 int replace_file(FileOps& files, const std::string& path, const std::string& content);
 /// The same; throws StorageError naming the file.

@@ -205,7 +205,7 @@ RunLock::Seen RunLock::look(const std::string& path) const {
   int error = ESTALE;
   for (int tries = 0; error == ESTALE && tries < 3; ++tries) {
     int fd = -1;
-    error = files_.open(path, &fd);
+    error = files_.open_plain(path, &fd);
     if (error == ENOENT) return seen;
     if (error) continue;
     int64_t bytes = 0;

@@ -72,7 +72,7 @@ Json read_manifest(FileOps& files, const std::string& checkpoint) {
   const std::string path = checkpoint + "/manifest.json";
   std::string text;
   try {
-    text = read_file(files, path, kLimit);
+    text = read_file(files, path, kLimit, Links::kRefuse);
   } catch (const std::exception& error) {
     throw CheckpointError(error.what());
   }
@@ -108,7 +108,7 @@ void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<
 void with_file(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<void(int)>& use) {
   const std::string path = checkpoint + "/" + entry.at("name").get<std::string>();
   int fd = -1;
-  if (const int error = files.open(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
+  if (const int error = files.open_plain(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
   std::string problem;
   try {
     use(fd);

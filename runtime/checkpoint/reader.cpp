@@ -148,7 +148,7 @@ void CheckpointReader::close() {
 void CheckpointReader::open(const Json& entry, Check check) {
   const std::string path = dir_ + "/" + entry.at("name").get<std::string>();
   int fd = -1;
-  if (const int error = files_.open(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
+  if (const int error = files_.open_plain(path, &fd)) throw CheckpointError(path + ": cannot be opened: " + std::strerror(error));
   fds_.push_back(fd);
   try {
     ShardScan scan(entry.at("bytes").get<int64_t>());

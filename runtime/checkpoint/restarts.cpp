@@ -30,7 +30,7 @@ bool is_there(FileOps& files, const std::string& path) {
 std::optional<Count> read_count(FileOps& files, const std::string& path) {
   if (!is_there(files, path)) return std::nullopt;
   try {
-    const Json json = parse_json(read_file(files, path, kLimit), {kLimit, 2});
+    const Json json = parse_json(read_file(files, path, kLimit, Links::kRefuse), {kLimit, 2});
     for (const char* name : {"step", "restarts"})
       if (!json.at(name).is_number_unsigned()) throw std::runtime_error(std::string(name) + " is not a whole number");
     return Count{json.at("step").get<int64_t>(),

@@ -15,6 +15,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 /// With the two calls that only the lock makes.
 class LockFiles : public ForwardingFiles {
@@ -220,6 +221,37 @@ TEST_F(RunLockTest, WhatCannotBeUnderstoodIsNotTakenAtOnce) {
     write("lock.json", hostile);
     EXPECT_FALSE(taken.lock->still_mine());
   }
+}
+
+/// Neither a pipe, whose opening would wait for ever, nor a link to a file of somebody's is read or written.
+TEST_F(RunLockTest, APipeOrALinkIsNotOpened) {
+  write("precious", text(elsewhere_, 5));
+  age();
+  for (const char* target : {"precious", "nothing", "/dev/zero"}) {
+    std::filesystem::create_symlink(target, path("lock.json"));
+    const auto refused = start();
+    EXPECT_EQ(refused.code, 5) << target;
+    EXPECT_THAT(refused.message, HasSubstr(path("lock.json") + ": cannot read: ")) << target;
+    EXPECT_EQ(content("precious"), text(elsewhere_, 5));
+    std::filesystem::remove(path("lock.json"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("nothing")));
+  ASSERT_EQ(::mkfifo(path("lock.json").c_str(), 0600), 0);
+  EXPECT_EQ(start().code, 5);
+}
+
+/// Names in it reach a terminal: no control character does.
+TEST_F(RunLockTest, ForgedNamesCannotForgeALine) {
+  LockIdentity who = elsewhere_;
+  who.host = "node\n\x1b[2Jfmtrain: all is well";
+  who.job = "../../etc\r\x07";
+  write("lock.json", text(who, 5));
+  const auto refused = start();
+  EXPECT_EQ(refused.code, 9);
+  EXPECT_THAT(refused.message, AllOf(Not(HasSubstr("\n")), Not(HasSubstr("\x1b")), Not(HasSubstr("\r")), Not(HasSubstr("\x07"))));
+  LockIdentity deep = elsewhere_;
+  write("lock.json", "{\"host\":" + std::string(1000, '[') + std::string(1000, ']') + "," + text(deep, 5).substr(1));
+  EXPECT_EQ(start().code, 9);
 }
 
 /// The leftovers of killed starters go, the claim of one that may still be at work stays.
