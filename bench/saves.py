@@ -3,14 +3,14 @@
 
     bench/saves.py --dir DIR --out bench/results/saves [--rounds 5] [--python PYTHON_WITH_TORCH]
 
-State: parameters and both AdamW moments of a BERT-base-sized model (1.31 GB), one process. Arms: fmtrain (saving behind the next
-steps), torch.save, torch.distributed.checkpoint save and async_save, and the bytes alone written with O_DIRECT, the disk's own rate.
+State: parameters and both AdamW moments of a BERT-base-sized model (1.31 GB), one process. Arms: fmtrain (`bench checkpoint`: saving
+behind the next steps), torch.save, torch.distributed.checkpoint save and async_save, and the bytes alone written with O_DIRECT, the
+disk's own rate, which fmtrain's process measures right after its save.
 torch.save and dcp do not fsync; their files are fsynced before the next arm, and that time counts as persist, as it does here.
 Writes OUT.json (all rounds) and OUT.md (medians, and medians of paired ratios).
 """
 import argparse
 import json
-import mmap
 import os
 import platform
 import shutil
@@ -59,19 +59,16 @@ def peer(work):
         print(json.dumps({"stall_s": stall, "persist_s": time.perf_counter() - start}), flush=True)
 
 
-def raw(work, size):
-    block = mmap.mmap(-1, 16 << 20)
-    block.write(os.urandom(16 << 20))
-    path = os.path.join(work, "raw")
-    start = time.perf_counter()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o600)
-    for _ in range(size // len(block)):
-        os.write(fd, block)
-    os.fsync(fd)
-    os.close(fd)
-    seconds = (time.perf_counter() - start) * size / (size // len(block) * len(block))
-    os.unlink(path)
-    return {"stall_s": seconds, "persist_s": seconds}
+def ours(work, threads):
+    """One save of fmtrain after one that makes buffers, the raw write, and the tensors."""
+    path = os.path.join(work, "ours.json")
+    subprocess.run([ROOT + "/build/fmtrain", "bench", "checkpoint", "--dir", work, "--rounds", "1", "--threads", str(threads), "--json", path],
+                   check=True, stdout=subprocess.DEVNULL)
+    with open(path) as f:
+        result = json.load(f)["result"]
+    save = result["rounds"][0]
+    raw = {"stall_s": save["raw_write_s"], "persist_s": save["raw_write_s"]}
+    return {key: save[key] for key in ("stall_s", "persist_s", "verified_s")}, raw, result
 
 
 def ask(process, line):
@@ -103,24 +100,22 @@ def main():
     if o.peer:
         return peer(o.dir)
     os.makedirs(o.dir, exist_ok=True)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    ours = subprocess.Popen([ROOT + "/build/bench/save_bench", o.dir + "/checkpoints"], **pipes)
-    theirs = subprocess.Popen([o.python, os.path.abspath(__file__), "--peer", "--dir", o.dir], **pipes)
-    versions = ask(theirs, ours.stdout.readline().strip())
+    theirs = subprocess.Popen([o.python, os.path.abspath(__file__), "--peer", "--dir", o.dir],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    versions = ask(theirs, json.dumps(ours(o.dir, 2)[2]["tensors"]))
     rounds = []
     for number in range(o.rounds + 1):
-        found = {"fmtrain": ask(ours, "save")}
-        size = found["fmtrain"]["bytes"]
+        save, raw, result = ours(o.dir, 2)
+        found = {"fmtrain": save}
         for arm in ARMS[1:-1]:
             found[arm] = ask(theirs, arm)
-        found["raw O_DIRECT"] = raw(o.dir, size)
+        found["raw O_DIRECT"] = raw
         print(json.dumps(found), flush=True)
         if number:  # the first one makes buffers
             rounds.append(found)
-    facts = {"bytes": size, "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}", **versions}
-    for process in (ours, theirs):
-        process.stdin.close()
-        process.wait()
+    facts = {"bytes": result["bytes"], "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}", **versions}
+    theirs.stdin.close()
+    theirs.wait()
     with open(o.out + ".json", "w") as f:
         json.dump({**facts, "rounds": rounds}, f, indent=1)
     with open(o.out + ".md", "w") as f:

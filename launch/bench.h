@@ -13,6 +13,7 @@ void add_bench_step(CLI::App& bench, Action& action);
 void add_bench_comm(CLI::App& bench, Action& action);
 void add_bench_startup(CLI::App& bench, Action& action);
 void add_bench_tokenizer(CLI::App& bench, Action& action);
+void add_bench_checkpoint(CLI::App& bench, Action& action);
 
 /// Options that all of them have.
 struct BenchOptions {

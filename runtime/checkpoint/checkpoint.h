@@ -27,7 +27,7 @@ class CheckpointStore {
   /// of the same run is kept as it is. Memory: two blocks of 16 MiB. No other save may be in flight.
   bool save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why);
   /// Collective. The same behind the caller's back: `state` is copied into memory that is kept (as much as this rank's file), and
-  /// threads do what waits for storage, from the first block that was copied. advance_save() tells how it ended. No other save may be in flight.
+  /// threads do what waits for storage, once half of it was copied. advance_save() tells how it ended. No other save may be in flight.
   void begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step);
   /// Collective, while a save is in flight; to be called between steps, or with `wait` to see its end. Whether the save succeeded,
   /// once, when that is known.

@@ -51,7 +51,7 @@ class CheckpointSave {
   CheckpointSave(const SavePlace& place, SaveRequest request, bool whole, at::Tensor& memory);
   /// Waits for this rank's thread.
   ~CheckpointSave() { if (image_) image_->give_up(); }
-  /// Before advance(): copies the state, while the thread already writes what was copied.
+  /// Before advance(): copies the state, while the thread writes the first half once it was copied.
   void copy_state() { if (image_ && outcome_ == Outcome::kInFlight) image_->fill(); }
   /// Collective. Parts follow each other once all ranks have ended the last one: write the shard, write the manifest and rename,
   /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's. Throws Error with kLocked, on all

@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include "runtime/checkpoint/manifest.h"
+#include "runtime/checkpoint/pages.h"
 #include "runtime/checkpoint/reader.h"
-#include "runtime/ledger.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -36,13 +36,6 @@ void copy_past_caches(char* to, const char* from, size_t bytes) {
   _mm_sfence();
 #endif
   std::memcpy(to + done, from + done, bytes - done);
-}
-
-at::Tensor aligned_memory(int64_t bytes, bool pinned) {
-  const Booking booking(Purpose::kSnapshot);
-  const auto all = at::empty({bytes + kPage}, at::TensorOptions(at::kByte).pinned_memory(pinned));
-  const auto start = static_cast<int64_t>(reinterpret_cast<uintptr_t>(all.data_ptr()));
-  return all.narrow(0, round_up(start, kPage) - start, bytes);
 }
 
 SafetensorsHeader header_of(const StateDict& state) {
@@ -79,7 +72,7 @@ ShardImage::ShardImage(StateDict state, bool whole, at::Tensor& memory) {
   const int64_t room = std::min(round_up(bytes_, kPage), slots_ * kCheckpointBlock);
   if (!memory.defined() || memory.numel() < room) {
     memory.reset();  // before the new one is taken
-    memory = aligned_memory(room, gpu_);
+    memory = page_memory(room, gpu_);
   }
   memory_ = memory;
 }
@@ -118,7 +111,7 @@ void ShardImage::fill() {
       const auto copy_some = [&](int64_t from, int64_t to) { copy(first + from, first + to, place(b) + from); };
       if (gpu_) copy_some(0, last - first);
       else at::parallel_for(0, last - first, kGrain, copy_some);
-      if (b + 1 < slots_ && last < bytes_) continue;  // a writer beside it would slow the copy, for which training waits
+      if (b + 1 < slots_ / 2 && last < bytes_) continue;  // a writer beside all of it slows the copy, for which training waits
       const std::lock_guard lock(mutex_);
       filled_ = b + 1;
       changed_.notify_all();

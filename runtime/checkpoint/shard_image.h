@@ -1,5 +1,5 @@
 // One rank's file of a checkpoint on its way from live memory to storage: the training thread copies it block by block into kept
-// memory, and a thread that waits for storage follows it once that memory is full.
+// memory, and a thread that waits for storage follows it once that memory is half full.
 #pragma once
 #include <ATen/core/Tensor.h>
 
