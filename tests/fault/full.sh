@@ -23,7 +23,7 @@ mount_disk() {  # OPTIONS: a new disk, with the run directory's lock, logs and c
   ln -s "$work/disk/checkpoints" "$work/run/checkpoints"
 }
 run() {  # ARGUMENTS...: as the process itself
-  exec "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/run" --set report.progress=off --set report.bootstrap=0 \
+  exec ${without:-} "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/run" --set report.progress=off --set report.bootstrap=0 \
     --set data.validation=null --set data.test=null --set schedule.steps=400 --set checkpoint.every=40 --set checkpoint.keep=1 "$@"
 }
 steps_done() { if [[ -f $work/run/log.jsonl ]]; then wc -l < "$work/run/log.jsonl"; else echo 0; fi; }
@@ -97,3 +97,23 @@ ends_with 5 "read-only"
 says "$work/run/checkpoints: cannot write the checkpoint of step [0-9]+: Read-only file system" || fail "the message lacks path or cause"
 verified "read-only"
 echo "read-only in the middle: exit 5 with the older one intact"
+
+# A directory that may not be written to: some failed saves, then it may again and the run saves; and then for good: 5. Root passes
+# permission bits by a capability, which this run does without.
+without="setpriv --bounding-set=-dac_override,-dac_read_search"
+$without true 2> /dev/null || { echo "a directory that may not be written to: not tried: no setpriv here"; exit 0; }
+mount_disk "size=64m"
+start --set schedule.steps=100000 --set checkpoint.every=200
+until_true "a first checkpoint" has_checkpoint
+chmod 500 "$work/disk/checkpoints"
+until_true "a failed save" says "$work/run/checkpoints: cannot write the checkpoint of step [0-9]+: Permission denied"
+chmod 700 "$work/disk/checkpoints"
+until_true "a save after it could be written to" newer_than "$(newest)"
+verified "permission denied"
+chmod 500 "$work/disk/checkpoints"
+ends_with 5 "permission denied"
+(($(grep -c "warning: .*Permission denied" "$work/output") >= 3)) || fail "fewer than three failed saves"
+[[ -z $(find "$work/disk/checkpoints" -name '.tmp-*') ]] || fail "a broken save is left"
+verified "permission denied"
+chmod 700 "$work/disk/checkpoints"
+echo "a directory that may not be written to: goes on and saves once it may; for good: exit 5 with the older one intact"
