@@ -42,6 +42,8 @@ class Scaling(Line):
                         Figure("2 ranks of two programs side by side", lambda r: 100 * r["2 ranks"]["rate"] / r["alone twice"]["rate"], "at least", 95, " %"),
                         Figure("a11: exposed communication of a step, 2 ranks", lambda r: 100 * r["2 ranks"]["phases"]["communication"] / r["2 ranks"]["phases"]["total"],
                                "at most", 5, " %"),
+                        Figure("of that, waiting for the other rank without work (0: not told apart by this build)",
+                               lambda r: 100 * r["2 ranks"]["phases"].get("waiting", 0) / r["2 ranks"]["phases"]["total"], "at most", 5, " %"),
                         Figure("a9: waiting for data, share of a step", lambda r: 100 * r["2 ranks"]["phases"]["data"] / r["2 ranks"]["phases"]["total"],
                                "at most", 1, " %"))
 
