@@ -9,6 +9,7 @@
 
 namespace fmtrain {
 
+void add_bench_io(CLI::App& bench, Action& action);
 void add_bench_step(CLI::App& bench, Action& action);
 void add_bench_comm(CLI::App& bench, Action& action);
 void add_bench_startup(CLI::App& bench, Action& action);

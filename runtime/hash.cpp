@@ -72,6 +72,20 @@ std::string xxh3_hex(const void* data, size_t bytes) {
   return hex(digest.digest, sizeof digest.digest);
 }
 
+Xxh3::Xxh3() : state_(XXH3_createState()) { XXH3_128bits_reset(static_cast<XXH3_state_t*>(state_)); }
+
+Xxh3::~Xxh3() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
+
+void Xxh3::update(const void* data, size_t bytes) { XXH3_128bits_update(static_cast<XXH3_state_t*>(state_), data, bytes); }
+
+std::string Xxh3::hex() const {
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(static_cast<XXH3_state_t*>(state_)));
+  return fmtrain::hex(digest.digest, sizeof digest.digest);
+}
+
+uint64_t xxh3_64(const void* data, size_t bytes) { return XXH3_64bits(data, bytes); }
+
 uint32_t crc32c(const void* data, size_t bytes) {
   static const std::array<uint32_t, 256> table = crc32c_table();
   uint32_t c = 0xFFFFFFFFu;

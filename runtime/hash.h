@@ -25,6 +25,20 @@ std::string sha256_hex(const void* data, size_t bytes);
 std::string sha256_file(const std::string& path);
 /// XXH3-128 as 32 hex digits.
 std::string xxh3_hex(const void* data, size_t bytes);
+/// Streaming XXH3-128.
+class Xxh3 {
+ public:
+  Xxh3();
+  ~Xxh3();
+  Xxh3(const Xxh3&) = delete;
+  Xxh3& operator=(const Xxh3&) = delete;
+  void update(const void* data, size_t bytes);
+  std::string hex() const;  ///< equals xxh3_hex of all bytes so far
+ private:
+  void* state_;
+};
+/// XXH3-64.
+uint64_t xxh3_64(const void* data, size_t bytes);
 /// CRC-32C (Castagnoli), as TensorBoard event files use it.
 uint32_t crc32c(const void* data, size_t bytes);
 

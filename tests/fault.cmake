@@ -16,7 +16,7 @@ add_executable(fmtrain_faulty $<TARGET_OBJECTS:fmtrain> support/faulty_program.c
 target_link_libraries(fmtrain_faulty PRIVATE fmtrain_runtime CLI11::CLI11)
 use_torch(fmtrain_faulty)
 set(string RKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE)
-foreach(function 15check_agreementERNS_12CommunicatorE${string} 17read_dataset_fileE${string} 6linearERKN2at6TensorERKNS_12LinearWeightE
+foreach(function 15check_agreementERNS_12CommunicatorE${string} 17read_dataset_fileE${string}l 6linearERKN2at6TensorERKNS_12LinearWeightE
         4Node7publishEmRKNS_4CallE 11shard_bytesERKNS_9StateDictE 11write_shardERNS_7FileOpsE${string}RNS_10ShardImageERSt6vectorIlSaIlEE)
   target_link_options(fmtrain_faulty PRIVATE -Wl,--wrap=_ZN7fmtrain${function})
 endforeach()

@@ -13,9 +13,8 @@ namespace {
 
 class PreparedDataset final : public Dataset {
  public:
-  PreparedDataset(const std::string& path, int64_t vocab_size, int64_t limit) : data_(read_dataset_file(path)) {
-    for (const auto token : data_.tokens)
-      if (token < 0 || token >= vocab_size) throw DataError(path + ": token id " + std::to_string(token) + " is outside the model's vocabulary of " + std::to_string(vocab_size));
+  PreparedDataset(const std::string& path, int64_t vocab_size, int64_t limit, int64_t in_memory) : data_(read_dataset_file(path, in_memory)) {
+    check_ids(path, vocab_size);
     if (limit >= 0 && limit < data_.samples()) shorten(static_cast<size_t>(limit));
     measure();
   }
@@ -40,16 +39,45 @@ class PreparedDataset final : public Dataset {
     const bool tagging = data_.info.task == Task::kTokenClassification;
     Batch batch{at::empty({rows}, at::kLong), at::zeros({rows}, at::kLong), at::empty({rows}, at::kLong), at::zeros({samples + 1}, at::kLong),
                 at::empty({samples}, at::kLong), tagging ? at::full({rows}, kIgnoreTarget, at::kLong) : at::empty({samples}, at::kLong), 0};
-    for (int64_t s = 0, row = 0; s < samples; ++s) row = put(batch, s, row, ids[static_cast<size_t>(s)]);
+    std::vector<int32_t> scratch;
+    for (int64_t s = 0, row = 0; s < samples; ++s) {
+      if (s + kAhead < samples) fetch(static_cast<size_t>(ids[static_cast<size_t>(s + kAhead)]));
+      row = put(batch, s, row, ids[static_cast<size_t>(s)], scratch);
+    }
     return batch;
   }
 
  private:
+  void check_ids(const std::string& path, int64_t vocab_size) const {
+    int32_t least = data_.stored ? data_.stored->least() : 0, greatest = data_.stored ? data_.stored->greatest() : 0;
+    for (const int32_t token : data_.tokens) {  // without a branch: several ids an instruction
+      least = std::min(least, token);
+      greatest = std::max(greatest, token);
+    }
+    if (data_.token_count() == 0 || (least >= 0 && greatest < vocab_size)) return;
+    throw DataError(path + ": token id " + std::to_string(least < 0 ? least : greatest) + " is outside the model's vocabulary of " + std::to_string(vocab_size));
+  }
+
+  static constexpr int64_t kAhead = 4;  ///< samples stand anywhere in memory: so many are on their way from it
+  void fetch(size_t at) const {
+    if (data_.stored) return;
+    const auto* first = data_.tokens.data() + data_.offsets[at];
+    for (int32_t i = 0; i < lengths_[at]; i += 16) __builtin_prefetch(first + i);  // lines of 64 bytes
+  }
+
+  /// Tokens of sample `at`; of a large file by way of `scratch`.
+  const int32_t* tokens_of(size_t at, std::vector<int32_t>& scratch) const {
+    if (!data_.stored) return data_.tokens.data() + data_.offsets[at];
+    scratch.resize(static_cast<size_t>(lengths_[at]));
+    data_.stored->copy(data_.offsets[at], scratch);
+    return scratch.data();
+  }
+
   /// Sample `id` as number `s` of the batch from row `row` on; returns the next free row.
-  int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id) const {
+  int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id, std::vector<int32_t>& scratch) const {
     const auto at = static_cast<size_t>(id);
     const int64_t length = lengths_[at];
-    std::copy_n(data_.tokens.begin() + data_.offsets[at], length, batch.tokens.data_ptr<int64_t>() + row);
+    std::copy_n(tokens_of(at, scratch), length, batch.tokens.data_ptr<int64_t>() + row);
     std::iota(batch.positions.data_ptr<int64_t>() + row, batch.positions.data_ptr<int64_t>() + row + length, int64_t{0});
     batch.sample_ids.data_ptr<int64_t>()[s] = id;
     batch.offsets.data_ptr<int64_t>()[s + 1] = row + length;
@@ -68,7 +96,7 @@ class PreparedDataset final : public Dataset {
   void shorten(size_t samples) {
     data_.texts.resize(samples);
     data_.offsets.resize(samples + 1);
-    data_.tokens.resize(static_cast<size_t>(data_.offsets.back()));
+    if (!data_.stored) data_.tokens.resize(static_cast<size_t>(data_.offsets.back()));
     data_.info.texts = samples == 0 ? 0 : data_.texts.back() + 1;
     data_.info.tokens = data_.offsets.back();
     if (data_.info.task == Task::kTokenClassification) data_.word_offsets.resize(samples + 1);
@@ -94,8 +122,8 @@ class PreparedDataset final : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_dataset(const std::string& path, int64_t vocab_size, int64_t limit) {
-  return std::make_unique<PreparedDataset>(path, vocab_size, limit);
+std::unique_ptr<Dataset> open_dataset(const std::string& path, int64_t vocab_size, int64_t limit, int64_t in_memory) {
+  return std::make_unique<PreparedDataset>(path, vocab_size, limit, in_memory);
 }
 
 }  // namespace fmtrain

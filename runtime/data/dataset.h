@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/batch.h"
+#include "runtime/data/dataset_file.h"
 #include "runtime/data/dataset_info.h"
 
 namespace fmtrain {
@@ -33,7 +34,8 @@ class Dataset {
 };
 
 /// Open a prepared file. Token ids are checked against `vocab_size`, targets against the labels. `limit` >= 0: the first n
-/// samples only. Throws DataError naming the file and what is wrong with it.
-std::unique_ptr<Dataset> open_dataset(const std::string& path, int64_t vocab_size, int64_t limit = -1);
+/// samples only. A file of more than `in_memory` ids stays on disk (stored_tokens.h). Throws DataError naming the file and what is wrong with it.
+std::unique_ptr<Dataset> open_dataset(const std::string& path, int64_t vocab_size, int64_t limit = -1,
+                                      int64_t in_memory = kTokensInMemory);
 
 }  // namespace fmtrain

@@ -24,7 +24,7 @@ std::string hash_of(const std::vector<T>& values) {
 
 /// XXH3 of each array. HDF5 reads a chunk that it no longer finds, for a flipped bit in its index, as zeros.
 Json hashes_of(const DatasetFile& data) {
-  Json hashes{{"tokens", hash_of(data.tokens)}, {"offsets", hash_of(data.offsets)}, {"texts", hash_of(data.texts)}};
+  Json hashes{{"tokens", data.stored ? data.stored->xxh3() : hash_of(data.tokens)}, {"offsets", hash_of(data.offsets)}, {"texts", hash_of(data.texts)}};
   if (data.info.task == Task::kSequenceClassification) {
     hashes["labels"] = hash_of(data.labels);
     return hashes;
@@ -101,7 +101,7 @@ class Checker {
   Checker(const std::string& file, const DatasetFile& data) : file_(file), data_(data) {}
   void run() const {
     const auto samples = static_cast<size_t>(data_.samples());
-    offsets("offsets", data_.offsets, samples, data_.tokens.size(), 1);
+    offsets("offsets", data_.offsets, samples, static_cast<size_t>(data_.token_count()), 1);
     lengths();
     texts();
     if (data_.info.task == Task::kSequenceClassification) {
@@ -197,12 +197,13 @@ void write_dataset_file(const DatasetFile& data, const std::string& path) {
   }
 }
 
-DatasetFile read_dataset_file(const std::string& path) {
+DatasetFile read_dataset_file(const std::string& path, int64_t in_memory) {
   DatasetFile data;
   H5Reader file(path);
   Json hashes;
   data.info = parse_description(path, file.read_bytes("description"), &hashes);
-  data.tokens = file.read_int32("tokens");
+  if (file.extent_int32("tokens").count > static_cast<uint64_t>(in_memory)) data.stored = std::make_shared<StoredTokens>(file, path, "tokens");
+  else data.tokens = file.read_int32("tokens");
   data.offsets = file.read_int64("offsets");
   data.texts = file.read_int32("texts");
   if (data.info.task == Task::kTokenClassification) {
@@ -218,7 +219,7 @@ DatasetFile read_dataset_file(const std::string& path) {
   Checker(path, data).run();
   const std::string content = Json{{"task", task_name(data.info.task)}, {"labels", data.info.labels}, {"xxh3", found}}.dump();
   data.info.content_sha256 = sha256_hex(content.data(), content.size());
-  data.info.tokens = static_cast<int64_t>(data.tokens.size());
+  data.info.tokens = data.token_count();
   data.info.file_sha256 = sha256_file(path);
   return data;
 }

@@ -127,13 +127,17 @@ void H5Reader::fail_damaged(const char* name, int64_t set, int64_t type, uint64_
   fail(name, "is damaged (checksum or structure)");
 }
 
-template <class T>
-std::vector<T> H5Reader::read(const char* name, int64_t type) {
+int64_t H5Reader::open(const char* name) const {
   H5L_info_t link;
   if (H5Lget_info(file_, name, &link, H5P_DEFAULT) < 0) fail(name, "missing");
   if (link.type != H5L_TYPE_HARD) fail(name, "is a link, not a data set");
-  const Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
+  const hid_t set = H5Dopen2(file_, name, H5P_DEFAULT);
   if (set < 0) fail(name, "cannot be opened");
+  return set;
+}
+
+template <class T>
+H5Reader::Extent H5Reader::check(const char* name, int64_t set, int64_t type) const {
   const Handle create(H5Dget_create_plist(set), H5Pclose), space(H5Dget_space(set), H5Sclose), stored(H5Dget_type(set), H5Tclose);
   if (H5Tequal(stored, type) <= 0)
     fail(name, "holds another type than little-endian " + std::string(std::is_signed_v<T> ? "int" : "uint") + std::to_string(8 * sizeof(T)));
@@ -151,9 +155,41 @@ std::vector<T> H5Reader::read(const char* name, int64_t type) {
   hsize_t count = 0;
   if (H5Sget_simple_extent_ndims(space) != 1 || H5Sget_simple_extent_dims(space, &count, nullptr) < 0) fail(name, "is not one-dimensional");
   if (count > static_cast<hsize_t>(file_bytes_) / sizeof(T)) fail(name, "claims " + std::to_string(count) + " elements, more than the file can hold");
+  return {count, chunk};
+}
+
+template <class T>
+std::vector<T> H5Reader::read(const char* name, int64_t type) {
+  const Handle set(open(name), H5Dclose);
+  const auto [count, chunk] = check<T>(name, set, type);
   std::vector<T> values(count);
   if (count > 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) fail_damaged(name, set, type, count, chunk);
   return values;
+}
+
+H5Reader::Extent H5Reader::extent_int32(const char* name) {
+  const Handle set(open(name), H5Dclose);
+  return check<int32_t>(name, set, H5T_STD_I32LE);
+}
+
+void H5Reader::read_int32(const char* name, uint64_t first, std::span<int32_t> out) {
+  const Handle set(open(name), H5Dclose), file_space(H5Dget_space(set), H5Sclose);
+  const hsize_t start = first, count = out.size();
+  const Handle space(H5Screate_simple(1, &count, nullptr), H5Sclose);
+  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &start, nullptr, &count, nullptr) < 0 ||
+      H5Dread(set, H5T_STD_I32LE, space, file_space, H5P_DEFAULT, out.data()) < 0)
+    fail(name, "is damaged (checksum) in the chunk of elements " + std::to_string(first) + " to " + std::to_string(first + count - 1));
+}
+
+int64_t H5Reader::place_int32(const char* name, uint64_t first) {
+  const Handle set(open(name), H5Dclose);
+  const auto extent = check<int32_t>(name, set, H5T_STD_I32LE);
+  haddr_t at = HADDR_UNDEF;
+  hsize_t coordinate = first, bytes = 0;
+  unsigned filters = 0;
+  if (extent.chunk == 0) at = H5Dget_offset(set);
+  else if (H5Dget_chunk_info_by_coord(set, &coordinate, &filters, &at, &bytes) < 0) at = HADDR_UNDEF;
+  return at == HADDR_UNDEF ? -1 : static_cast<int64_t>(at);
 }
 
 std::vector<int32_t> H5Reader::read_int32(const char* name) { return read<int32_t>(name, H5T_STD_I32LE); }

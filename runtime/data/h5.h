@@ -42,9 +42,24 @@ class H5Reader {
   std::vector<int64_t> read_int64(const char* name);
   std::vector<uint8_t> read_bytes(const char* name);
 
+  /// A data set that is too large to be read at once.
+  struct Extent {
+    uint64_t count = 0;  ///< elements
+    uint64_t chunk = 0;  ///< elements of a chunk; 0: contiguous
+  };
+  Extent extent_int32(const char* name);
+  /// Elements [first, first + out.size()), checksums verified.
+  void read_int32(const char* name, uint64_t first, std::span<int32_t> out);
+  /// Byte of the file at which the chunk of element `first` begins (contiguous: all elements do); -1: nowhere. Takes time that grows
+  /// with the number of chunks.
+  int64_t place_int32(const char* name, uint64_t first);
+
  private:
   template <class T>
   std::vector<T> read(const char* name, int64_t type);
+  template <class T>
+  Extent check(const char* name, int64_t set, int64_t type) const;
+  int64_t open(const char* name) const;
   [[noreturn]] void fail_damaged(const char* name, int64_t set, int64_t type, uint64_t count, uint64_t chunk) const;
   [[noreturn]] void fail(const char* name, const std::string& what) const;
   std::string path_;

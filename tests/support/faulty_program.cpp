@@ -92,9 +92,9 @@ BETWEEN(void, check_agreement, "_ZN7fmtrain15check_agreementERNS_12CommunicatorE
   real_check_agreement(comm, config);
 }
 
-BETWEEN(DatasetFile, read_dataset_file, "_ZN7fmtrain17read_dataset_fileE" STRING, const std::string& path) {
+BETWEEN(DatasetFile, read_dataset_file, "_ZN7fmtrain17read_dataset_fileE" STRING "l", const std::string& path, int64_t in_memory) {
   point("data");
-  return real_read_dataset_file(path);
+  return real_read_dataset_file(path, in_memory);
 }
 
 BETWEEN(at::Tensor, linear, "_ZN7fmtrain6linearERKN2at6TensorERKNS_12LinearWeightE", const at::Tensor& x, const LinearWeight& w) {
