@@ -50,12 +50,18 @@ FMTRAIN_INLINE void transpose(const float* __restrict x, int64_t s, const HeadSc
   small::multiply(m, n, k, a, b, ldb, c, ldc);
 }
 
+/// x[l] where column j + l is one of the first s, else `other`. A choice, not a store of single elements that a load of the whole vector
+/// would have to wait for.
+FMTRAIN_INLINE void choose(const float* x, int64_t j, int64_t s, float other, float* __restrict to) {
+  const auto left = static_cast<int32_t>(s - j);
+  for (int32_t l = 0; l < kLanes; ++l) to[l] = l < left ? x[l] : other;
+}
+
 /// Of the first s of x, which is readable to whole vectors.
-FMTRAIN_INLINE float largest(float* x, int64_t s, int64_t width) {
-  for (int64_t j = s; j < width; ++j) x[j] = -__builtin_inff();
+FMTRAIN_INLINE float largest(const float* x, int64_t s, int64_t width) {
   float top[kLanes];
-  for (int64_t l = 0; l < kLanes; ++l) top[l] = x[l];
-  for (int64_t j = kLanes; j < width; j += kLanes)
+  choose(x + width - kLanes, width - kLanes, s, -__builtin_inff(), top);
+  for (int64_t j = 0; j < width - kLanes; j += kLanes)
     for (int64_t l = 0; l < kLanes; ++l) top[l] = x[j + l] > top[l] ? x[j + l] : top[l];
   float result = top[0];
   for (int64_t l = 1; l < kLanes; ++l) result = top[l] > result ? top[l] : result;
@@ -65,7 +71,9 @@ FMTRAIN_INLINE float largest(float* x, int64_t s, int64_t width) {
 /// x = e^((x - top) * scale) * inverse, and 0 from s on.
 FMTRAIN_INLINE void exponentials(float* x, int64_t s, int64_t width, float scale, float top, float inverse) {
   for (int64_t j = 0; j < width; ++j) x[j] = exp_negative((x[j] - top) * scale) * inverse;
-  for (int64_t j = s; j < width; ++j) x[j] = 0;
+  float last[kLanes];
+  choose(x + width - kLanes, width - kLanes, s, 0, last);
+  __builtin_memcpy(x + width - kLanes, last, sizeof last);
 }
 
 FMTRAIN_INLINE void multiply_by(float* __restrict x, const float* __restrict y, int64_t n) {

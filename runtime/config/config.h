@@ -115,7 +115,7 @@ struct CheckpointSection {
 
 struct EngineSection {
   Device device = Device::kAuto;
-  int64_t zero = 0;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
+  int64_t zero = 1;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
   Precision precision = Precision::kFp32;
   Offload offload = Offload::kNone;     ///< of GPU ranks: what lies and is computed on the host
   Segments recompute;                   ///< activations computed again in backward
