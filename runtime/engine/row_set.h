@@ -1,5 +1,6 @@
 // Which rows of a table: one bit a row.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
