@@ -30,7 +30,8 @@ class DryRun : public TinyModelFolder {
 };
 
 TEST_F(DryRun, SaysWhetherItFitsAndWhatWould) {
-  const Config c = config();
+  Config c = config();
+  c.engine.zero = 0;
   const auto total = dry_run(c, {.ranks = 2}).at("memory").at("total").get<int64_t>();
   const Json right = dry_run(c, {.ranks = 2, .memory = total}).at("fit");
   EXPECT_EQ(right.at("fits"), true);
