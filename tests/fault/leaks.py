@@ -29,8 +29,10 @@ def grow(folder, ranks):
     with Job(folder, folder.new(), ranks, settings) as job:
         pids = job.started()
         job.wait_steps(WARM)
+        time.sleep(5)  # the watchdog looks every 2 s, and keeps a handle of each process that it has looked at
         before = {rank: window(job, pid) for rank, pid in pids.items()}
-        while job.steps() < WARM + EVALUATIONS:  # longer than one wait may take
+        start = job.steps()
+        while job.steps() < start + EVALUATIONS:  # longer than one wait may take
             job.wait_steps(job.steps() + 50)
         worst = 0
         for rank, pid in pids.items():
