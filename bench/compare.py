@@ -127,7 +127,9 @@ def keep(o, key, line, arms, found):
         entry = {"title": line.title, "unit": line.unit, "build": o.build, "settings": {}, "curves": {}, "rounds": []}
     entry["settings"].update({name: arm.describe() for name, arm in arms.items()})
     for name in arms:
-        curve = {"losses": found[name].pop("losses", []), "tokens": found[name].pop("step_tokens", [])}
+        curve = {"losses": found[name].get("losses", []), "tokens": found[name].get("step_tokens", [])}
+        if not line.compares_curves:
+            found[name].pop("losses", None), found[name].pop("step_tokens", None)
         if len(curve["losses"]) > len(entry["curves"].get(name, {"losses": []})["losses"]):
             entry["curves"][name] = curve
     entry["rounds"].append(found)

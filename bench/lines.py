@@ -38,6 +38,7 @@ class Line:
     """`rounds` of `measure(line, arms)`; by default every arm trains. `needs` are (rows, precisions) of the ceiling, None for none."""
     title, data, steps, warm, needs, unit = "", None, {}, 10, None, "samples/s"
     figures, watch = (), False
+    compares_curves = False  # figures need the losses of every round
 
     def arms(self, o):
         raise NotImplementedError

@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 class Losses(Line):
     """Exactness before speed: fp32, no dropout, the same weights, ids and order."""
-    unit, warm, steps = "", 0, {"": 20}
+    unit, warm, steps, compares_curves = "", 0, {"": 20}, True
 
     def __init__(self, data):
         self.data, self.title = data, f"the same losses over 20 updates without dropout, {data}"
