@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "models/batch.h"
-#include "runtime/data/dataset_file.h"
 #include "runtime/data/dataset_info.h"
 
 namespace fmtrain {

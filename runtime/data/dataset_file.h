@@ -30,8 +30,6 @@ struct DatasetFile {
 /// Temporary beside `path` (exclusive, mode 0600), fsync, rename, fsync of the directory. The same data give the same bytes. Throws
 /// StorageError and leaves nothing behind.
 void write_dataset_file(const DatasetFile& data, const std::string& path);
-/// A file with more ids than this (512 MiB) is not read into memory; each rank holds its own copy. Below, memory is five times as fast.
-inline constexpr int64_t kTokensInMemory = int64_t{128} << 20;
 
 /// The arrays as they were written, by their hashes. Throws DataError "file: what" unless everything fits together: version, kinds and
 /// lengths of the arrays, offsets that span the data, labels and positions in range. Ids are checked by who knows the vocabulary.

@@ -5,7 +5,7 @@
 
 #include <bit>
 
-#include "models/ops/gradient_sum.h"
+#include "models/ops/kernels.h"
 #include "runtime/ledger.h"
 
 namespace fmtrain {
@@ -17,14 +17,14 @@ constexpr int64_t kGrain = 64 * 1024;
 /// to (+)= from in one pass, whatever type widens to fp32; the rare shapes and a GPU are left to ATen.
 void combine(const at::Tensor& to, const at::Tensor& from, bool adds) {
   const bool plain = to.is_cpu() && from.is_cpu() && from.is_contiguous() && from.numel() == to.numel();
-  const auto run = [&](const auto* values) {
+  const auto run = [&]<class A>(const A* values) {
+    const auto& kernels = kernels_of<A>();
     at::parallel_for(0, to.numel(), kGrain, [&, target = to.data_ptr<float>()](int64_t first, int64_t last) {
-      if (adds) add_gradient(target + first, values + first, last - first);
-      else put_gradient(target + first, values + first, last - first);
+      (adds ? kernels.add_to_sums : kernels.put_in_sums)(values + first, last - first, target + first);
     });
   };
   if (plain && from.scalar_type() == at::kFloat) run(from.const_data_ptr<float>());
-  else if (plain && from.scalar_type() == at::kBFloat16) run(static_cast<const uint16_t*>(from.const_data_ptr()));
+  else if (plain && from.scalar_type() == at::kBFloat16) run(static_cast<const Bf16*>(from.const_data_ptr()));
   else if (adds) to.add_(from);
   else to.copy_(from);
 }
@@ -87,7 +87,7 @@ void LeafSum::add_rows(size_t buffer, const at::Tensor* gradient) {
   const auto indices = list.indices()[0].contiguous(), values = list.values().contiguous();
   const auto* rows = indices.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < indices.numel(); ++i) {
-    add_gradient(to.data_ptr<float>() + rows[i] * table_->columns, values.const_data_ptr<float>() + i * table_->columns, table_->columns);
+    kernels().fp32.add_to_sums(values.const_data_ptr<float>() + i * table_->columns, table_->columns, to.data_ptr<float>() + rows[i] * table_->columns);
     touched_[buffer].insert(rows[i]);
   }
 }
@@ -97,7 +97,7 @@ void LeafSum::merge(size_t buffer, size_t tensor) {
   const auto to = part(buffer - 1, tensor), from = part(buffer, tensor);
   if (!is_table(tensor)) return combine(to, from, true);
   for (const int64_t row : touched_[buffer].list())
-    add_gradient(to.data_ptr<float>() + row * table_->columns, from.const_data_ptr<float>() + row * table_->columns, table_->columns);
+    kernels().fp32.add_to_sums(from.const_data_ptr<float>() + row * table_->columns, table_->columns, to.data_ptr<float>() + row * table_->columns);
   touched_[buffer - 1].unite(touched_[buffer]);
 }
 
