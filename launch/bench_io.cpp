@@ -8,6 +8,7 @@
 
 #include "launch/bench.h"
 #include "runtime/data/dataset.h"
+#include "runtime/data/dataset_file.h"
 #include "runtime/data/plan.h"
 
 namespace fmtrain {
