@@ -11,8 +11,8 @@
 
 #include "runtime/config/config.h"
 #include "runtime/engine/flat_params.h"
+#include "runtime/engine/row_set.h"
 #include "runtime/engine/shard_plan.h"
-#include "runtime/engine/table_exchange.h"
 
 namespace fmtrain {
 

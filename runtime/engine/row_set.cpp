@@ -34,4 +34,10 @@ std::vector<int64_t> RowSet::list() const {
   return rows;
 }
 
+bool QuietRows::cover(Range range) const {
+  const Range all = table.range();
+  if (!touched || range.first < all.first || range.last > all.last || range.first >= range.last) return false;
+  return !touched->has_any((range.first - all.first) / table.columns, (range.last - 1 - all.first) / table.columns + 1);
+}
+
 }  // namespace fmtrain

@@ -1,8 +1,10 @@
-// Which rows of a table: one bit a row.
+// Which rows of a table, one bit a row, and what is known of the gradient of the others.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "runtime/engine/shard_plan.h"
 
 namespace fmtrain {
 
@@ -28,6 +30,22 @@ class RowSet {
  private:
   int64_t rows_ = 0;
   std::vector<uint64_t> words_;
+};
+
+/// A tensor of the layout whose gradient is zero but for the rows that a step's tokens name.
+struct Table {
+  size_t tensor = 0;
+  int64_t offset = 0, rows = 0, columns = 0;  ///< elements; rows lie one after the other
+  Range range() const { return {offset, offset + rows * columns}; }
+  Range row(int64_t r) const { return {offset + r * columns, offset + (r + 1) * columns}; }
+};
+
+/// Where a gradient is known to be +0: the rows of `table` that are not in `touched`. Default: nowhere.
+struct QuietRows {
+  Table table;
+  const RowSet* touched = nullptr;
+  /// All elements of a range of the layout, which may have any ends.
+  bool cover(Range range) const;
 };
 
 }  // namespace fmtrain

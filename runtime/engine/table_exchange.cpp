@@ -24,12 +24,6 @@ std::optional<Table> table_of(const FlatLayout& layout) {
   return {};
 }
 
-bool QuietRows::cover(Range range) const {
-  const Range all = table.range();
-  if (!touched || range.first < all.first || range.last > all.last || range.first >= range.last) return false;
-  return !touched->has_any((range.first - all.first) / table.columns, (range.last - 1 - all.first) / table.columns + 1);
-}
-
 TableExchange::TableExchange(Communicator& comm, const Table& table, ReduceOp op)
     : comm_(comm), table_(table), op_(op), touched_(table.rows) {
   const auto words = static_cast<int64_t>(touched_.words().size()), most = std::min(table.rows, std::max<int64_t>(1, kPiece / table.columns));

@@ -13,24 +13,8 @@
 
 namespace fmtrain {
 
-/// A tensor of the layout whose gradient is zero but for the rows that a step's tokens name.
-struct Table {
-  size_t tensor = 0;
-  int64_t offset = 0, rows = 0, columns = 0;  ///< elements; rows lie one after the other
-  Range range() const { return {offset, offset + rows * columns}; }
-  Range row(int64_t r) const { return {offset + r * columns, offset + (r + 1) * columns}; }
-};
-
 /// The word embeddings, if they are in the layout.
 std::optional<Table> table_of(const FlatLayout& layout);
-
-/// Where a gradient is known to be +0: the rows of `table` that are not in `touched`. Default: nowhere.
-struct QuietRows {
-  Table table;
-  const RowSet* touched = nullptr;
-  /// All elements of a range of the layout, which may have any ends.
-  bool cover(Range range) const;
-};
 
 class TableExchange {
  public:
