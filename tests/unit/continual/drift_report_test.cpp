@@ -1,0 +1,90 @@
+// The report as a whole: verdicts, exit codes, what is in the JSON.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/continual/drift_report.h"
+#include "tests/unit/continual/samples.h"
+
+namespace fmtrain {
+namespace {
+
+using testing::HasSubstr;
+
+/// n examples of two classes; the model is right for `accuracy` of them and says 0.9.
+struct Sample {
+  Sample(int64_t n, double shift, double accuracy, uint64_t seed) : features(latent_rows(n, 16, shift, seed)) {
+    Draws draws(seed, 1, 0);
+    for (uint64_t i = 0; i < static_cast<uint64_t>(n); ++i) {
+      const auto predicted = static_cast<int32_t>(draws.below(2 * i, 2));
+      const bool sure = draws.unit(2 * i + 1) < accuracy;
+      labels.push_back(sure ? predicted : 1 - predicted);
+      const float top = accuracy > 0.85 ? 0.9f : 0.75f;
+      probabilities.push_back(predicted == 0 ? top : 1 - top);
+      probabilities.push_back(predicted == 0 ? 1 - top : top);
+      lengths.push_back(static_cast<double>(draws.below(i, 40)) + shift * 10);
+    }
+  }
+  DriftSample view() const { return {features, 16, {probabilities, 2}, labels, {{"length", lengths}}}; }
+  std::vector<float> features, probabilities;
+  std::vector<int32_t> labels;
+  std::vector<double> lengths;
+};
+
+DriftReport checked(const Sample& reference, const Sample& window) {
+  DriftOptions options;
+  options.permutations = 200;
+  options.components = 8;
+  options.splits = 40;
+  return check_drift(reference.view(), window.view(), options);
+}
+
+TEST(DriftReport, NothingNew) {
+  const DriftReport report = checked(Sample(1200, 0, 0.9, 1), Sample(500, 0, 0.9, 2));
+  EXPECT_FALSE(report.drifted());
+  EXPECT_FALSE(report.dropped());
+  EXPECT_LT(report.severity, 1.5);
+  EXPECT_EQ(drift_verdict(report, true), DriftVerdict::kNone);
+  const Json json = drift_json(report, DriftVerdict::kNone);
+  EXPECT_EQ(json.at("verdict"), "none");
+  EXPECT_EQ(json.at("ks").at("adjusted_p").size(), 8u);
+  EXPECT_GT(json.at("labels").at("p").get<double>(), 1e-3);
+  EXPECT_NEAR(json.at("performance").at("measured").at("value").get<double>(), 0.9, 0.03);
+  EXPECT_NEAR(json.at("performance").at("cbpe").at("value").get<double>(), 0.9, 0.03);
+}
+
+TEST(DriftReport, AnAlarmNeedsTwoWindows) {
+  const DriftReport report = checked(Sample(1200, 0, 0.9, 1), Sample(500, 1, 0.9, 2));
+  EXPECT_TRUE(report.drifted());
+  EXPECT_GT(report.severity, 5);
+  EXPECT_EQ(drift_verdict(report, false), DriftVerdict::kSuspected);
+  EXPECT_EQ(drift_verdict(report, true), DriftVerdict::kDrift);
+  EXPECT_EQ(exit_code(DriftVerdict::kSuspected), 0);
+  EXPECT_EQ(exit_code(DriftVerdict::kDrift), 10);
+  EXPECT_LT(*std::min_element(report.ks_p.begin(), report.ks_p.end()), 0.01);
+  EXPECT_GT(report.psi.at(0).second.value, 10 * report.psi.at(0).second.expected);
+  EXPECT_THAT(drift_text(report, DriftVerdict::kDrift), HasSubstr("drift (500 new examples beside 1200)"));
+}
+
+TEST(DriftReport, AnEstimatedDropOfAccuracy) {
+  const DriftReport report = checked(Sample(1200, 0, 0.9, 1), Sample(500, 0, 0.75, 2));
+  EXPECT_TRUE(report.dropped());
+  EXPECT_THAT(drift_text(report, DriftVerdict::kNone), HasSubstr(": dropped"));
+}
+
+TEST(DriftReport, TooFewExamplesAreNotJudged) {
+  const DriftReport report = checked(Sample(1200, 0, 0.9, 1), Sample(499, 1, 0.9, 2));
+  EXPECT_FALSE(report.drifted());
+  EXPECT_EQ(drift_verdict(report, true), DriftVerdict::kInsufficientData);
+  EXPECT_EQ(exit_code(DriftVerdict::kInsufficientData), 11);
+  EXPECT_EQ(drift_json(report, DriftVerdict::kInsufficientData).at("verdict"), "insufficient data");
+}
+
+TEST(DriftReport, FeaturesOfAnotherModelAreRefused) {
+  const Sample reference(600, 0, 0.9, 1), window(500, 0, 0.9, 2);
+  auto other = window.view();
+  other.dims = 8;
+  EXPECT_THROW(check_drift(reference.view(), other, {}), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace fmtrain

@@ -1,0 +1,148 @@
+// Drift statistics: the same bits for every number of ranks and threads, corner cases, false alarms and power in small.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "runtime/continual/drift_report.h"
+#include "runtime/continual/ks.h"
+#include "runtime/continual/corrections.h"
+#include "runtime/continual/order_statistic.h"
+#include "tests/unit/continual/samples.h"
+
+namespace fmtrain {
+namespace {
+
+/// Ranks one after the other: each adds what the ones before wrote down. Only for functions with one collective call each.
+at::Tensor sums_of(const std::vector<float>& pool, int64_t dims, double sigma, const at::Tensor& splits, int ranks) {
+  at::Tensor all;
+  for (int r = 0; r < ranks; ++r) {
+    const PairDistances distances(pool, dims, {r, ranks});
+    const auto mine = kernel_sums(distances, sigma, splits);
+    all = all.defined() ? all + mine : mine;
+  }
+  return all;
+}
+
+TEST(Mmd, TheSameBitsForEveryNumberOfRanks) {
+  const auto pool = normal_rows(1500, 8, 1);  // three tiles, six blocks
+  const auto splits = random_splits(1500, 600, 20, 3);
+  const auto one = mmd2_from_sums(sums_of(pool, 8, 2.5, splits, 1), 1500, 600);
+  for (const int ranks : {2, 3, 6, 8}) EXPECT_EQ(mmd2_from_sums(sums_of(pool, 8, 2.5, splits, ranks), 1500, 600), one) << ranks;
+}
+
+TEST(Mmd, TheSameBitsForEveryNumberOfThreads) {
+  const auto x = normal_rows(700, 16, 1), y = normal_rows(600, 16, 2);
+  at::set_num_threads(1);
+  const MmdTest one = mmd_test(x, y, 16, 50, 9);
+  at::set_num_threads(2);
+  const MmdTest two = mmd_test(x, y, 16, 50, 9);
+  at::set_num_threads(1);
+  EXPECT_EQ(one.mmd2, two.mmd2);
+  EXPECT_EQ(one.sigma, two.sigma);
+  EXPECT_EQ(one.p, two.p);
+}
+
+TEST(Mmd, EachPairOnceAndTheMedianOfAll) {
+  const auto pool = normal_rows(530, 3, 5);
+  std::vector<double> expected;
+  for (size_t i = 0; i < 530; ++i)
+    for (size_t j = i + 1; j < 530; ++j) {
+      double sum = 0;
+      for (size_t k = 0; k < 3; ++k) sum += std::pow(static_cast<double>(pool[3 * i + k]) - static_cast<double>(pool[3 * j + k]), 2);
+      expected.push_back(std::sqrt(sum));
+    }
+  std::sort(expected.begin(), expected.end());
+  const double median = expected.size() % 2 ? expected[expected.size() / 2]
+                                            : (expected[expected.size() / 2 - 1] + expected[expected.size() / 2]) / 2;
+  EXPECT_NEAR(PairDistances(pool, 3, {}).median({}), median, 1e-12);
+}
+
+TEST(Mmd, EqualPointsAreNoDrift) {
+  const std::vector<float> same(40, 1.5f);
+  const MmdTest test = mmd_test(same, same, 4, 99, 1);
+  EXPECT_EQ(test.mmd2, 0);
+  EXPECT_EQ(test.p, 1);
+}
+
+TEST(Mmd, SplitsDrawEveryRowEquallyOften) {
+  const auto splits = random_splits(50, 10, 4000, 1);
+  EXPECT_EQ(splits.sum(0).eq(10).all().item<bool>(), true);
+  const auto of_rows = splits.sum(1);  // mean 800, standard deviation 25.3
+  EXPECT_GT(of_rows.min().item<double>(), 800 - 5 * 25.3);
+  EXPECT_LT(of_rows.max().item<double>(), 800 + 5 * 25.3);
+}
+
+/// Few of the runs that bench/continual/simulate makes: a test without level or without power would not pass.
+TEST(Mmd, FewFalseAlarmsAndFindsAShift) {
+  int false_alarms = 0, found = 0;
+  for (uint64_t run = 0; run < 40; ++run) {
+    const auto x = latent_rows(500, 32, 0, 3 * run), y = latent_rows(500, 32, 0, 3 * run + 1), z = latent_rows(500, 32, 0.5, 3 * run + 2);
+    false_alarms += mmd_test(x, y, 32, 200, run).p <= 0.01;
+    found += mmd_test(x, z, 32, 200, run).p <= 0.01;
+  }
+  EXPECT_LE(false_alarms, 3);  // 0.4 expected; more than 3: 1 in 1,000
+  EXPECT_GE(found, 36);
+}
+
+TEST(OrderStatistic, ExactOverRanksAndWithoutMarkedPlaces) {
+  std::vector<double> values{3, -1, 0, 1e-300, 5, 5, -1, 1e300, 0.1, 2.5}, sorted;
+  for (const double v : values)
+    if (v >= 0) sorted.push_back(v);
+  std::sort(sorted.begin(), sorted.end());
+  // Another rank's numbers are stood in for by their counts: they are the same as ours, so every number is there twice.
+  const Ranks twice{0, 2, [](std::span<int64_t> counts) { for (auto& c : counts) c *= 2; }};
+  for (size_t k = 0; k < sorted.size(); ++k) {
+    EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(k), {}), sorted[k]);
+    EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(2 * k + 1), twice), sorted[k]);
+  }
+}
+
+/// Two samples of equal steps, the second one moved by 0.01: d is 0.01.
+KsTest moved(size_t m, size_t n) {
+  std::vector<double> x(m), y(n);
+  for (size_t i = 0; i < m; ++i) x[i] = static_cast<double>(i) / static_cast<double>(m);
+  for (size_t i = 0; i < n; ++i) y[i] = static_cast<double>(i) / static_cast<double>(n) + 0.01;
+  return ks_test(x, y);
+}
+
+TEST(Ks, LargeSamples) {
+  EXPECT_NEAR(moved(26000, 15000).p, 0.29081452458570706, 1e-9);  // 3.9e8 cells: exact, from scipy.stats.ks_2samp
+  EXPECT_NEAR(moved(28000, 15000).p, 0.27885702918156233, 1e-9);  // 4.2e8 cells: the limit at its d, from scipy.special.kolmogorov
+}
+
+TEST(Corrections, BonferroniStopsAtOne) {
+  EXPECT_THAT(bonferroni(std::vector<double>{0.01, 0.4, 0.2}), testing::ElementsAre(testing::DoubleNear(0.03, 1e-15), 1, testing::DoubleNear(0.6, 1e-15)));
+}
+
+TEST(ClassDrift, SaysNothingOfOneClassOrNoExamples) {
+  EXPECT_EQ(chi_square_test(std::vector<int64_t>{50, 0}, std::vector<int64_t>{40, 0}).p, 1);
+  EXPECT_EQ(chi_square_test(std::vector<int64_t>{0, 0}, std::vector<int64_t>{40, 3}).p, 1);
+  EXPECT_EQ(js_divergence(std::vector<int64_t>{7, 0}, std::vector<int64_t>{0, 9}), 1);
+  EXPECT_EQ(js_divergence(std::vector<int64_t>{7, 14}, std::vector<int64_t>{1, 2}), 0);
+}
+
+TEST(Psi, SaysWhatNoDriftWouldGive) {
+  const std::vector<double> values{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  EXPECT_EQ(psi(values, values).value, 0);
+  EXPECT_DOUBLE_EQ(psi(values, values).expected, 1.8);
+}
+
+TEST(Estimates, StandardErrorsOfTheDesign) {
+  EXPECT_NEAR(share_of(0.9, 500).standard_error, 0.013, 5e-4);
+  EXPECT_NEAR(share_of(0.9, 1000).standard_error, 0.0095, 5e-5);
+  EXPECT_NEAR(share_of(0.9, 2000).standard_error, 0.0067, 5e-5);
+}
+
+TEST(Estimates, ADropIsLargeAndSure) {
+  EXPECT_TRUE(performance_dropped(share_of(0.9, 5000), share_of(0.87, 1000)));
+  EXPECT_FALSE(performance_dropped(share_of(0.9, 5000), share_of(0.881, 100000)));  // sure, but small
+  EXPECT_FALSE(performance_dropped(share_of(0.9, 500), share_of(0.87, 500)));       // large, but 1.5 standard errors
+}
+
+}  // namespace
+}  // namespace fmtrain
