@@ -1,10 +1,14 @@
 #include "comm/gpu.h"
 
+#include <ATen/Context.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <dlfcn.h>
 #include <nccl.h>
 
 #include <cstdio>
+
+#include "comm/errors.h"
 
 namespace fmtrain {
 namespace {
@@ -27,12 +31,20 @@ std::string text(const cudaUUID_t& uuid) {
 
 std::vector<Gpu> visible_gpus() {
   std::vector<Gpu> gpus;
+  if (c10::cuda::device_count() > 0) load_gpu_operations();
   for (int i = 0; i < c10::cuda::device_count(); ++i) {
     cudaDeviceProp properties{};
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, i));
     gpus.push_back({properties.name, text(properties.uuid), static_cast<int64_t>(properties.totalGlobalMem)});
   }
   return gpus;
+}
+
+bool load_gpu_operations() {
+  if (!::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
+    throw CommError(std::string("there is a GPU, but LibTorch's operations for it cannot be loaded: ") + ::dlerror());
+  TORCH_CHECK(at::Context::hasCUDART(), "LibTorch was asked about GPUs before its operations for them were loaded");
+  return true;
 }
 
 bool nccl_lets_ranks_share_a_gpu() {

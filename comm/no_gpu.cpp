@@ -7,6 +7,8 @@ namespace fmtrain {
 
 std::vector<Gpu> visible_gpus() { return {}; }
 
+bool load_gpu_operations() { return false; }
+
 bool nccl_lets_ranks_share_a_gpu() { return false; }
 
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator>, at::Device, const NcclOptions&) {

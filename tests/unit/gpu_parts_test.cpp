@@ -3,8 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <string>
 
+#include "comm/gpu.h"
 #include "comm/tree_fold.h"
 #include "comm/tree_reduce.h"
 #include "launch/device.h"
@@ -14,6 +17,21 @@
 
 namespace fmtrain {
 namespace {
+
+bool loaded(const std::string& library) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (line.find(library) != std::string::npos) return true;
+  return false;
+}
+
+/// Whether LibTorch finds its operations for GPUs when they come after the start; first, for it is asked once in a process.
+TEST(GpuOperations, AreLoadedOnDemand) {
+  EXPECT_EQ(loaded("libtorch_cuda"), !visible_gpus().empty());
+  if (!load_gpu_operations()) GTEST_SKIP() << "a build without CUDA";
+  EXPECT_TRUE(loaded("libtorch_cuda"));
+  EXPECT_TRUE(at::Context::hasCUDART());
+}
 
 TEST(TreeFold, HasTheBitsOfTreeReduce) {
   constexpr int64_t kNumel = 257;
