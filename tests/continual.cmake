@@ -1,3 +1,8 @@
 # Continual fine-tuning: drift, gate, registry, cycles.
 fmtrain_test(drift_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES
   unit/continual/drift_test.cpp unit/continual/drift_report_test.cpp golden/continual/drift_golden_test.cpp)
+fmtrain_test(gate_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/continual/gate_test.cpp)
+# Simulations of bench/results/continual.md, built on demand.
+add_executable(continual_simulate EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/continual/simulate.cpp)
+target_link_libraries(continual_simulate PRIVATE fmtrain_runtime)
+use_torch(continual_simulate)
