@@ -7,7 +7,7 @@ namespace fmtrain {
 Batch to(const Batch& batch, at::Device device) {
   if (batch.tokens.device() == device) return batch;
   Batch moved = batch;
-  for (auto* tensor : {&moved.tokens, &moved.types, &moved.positions, &moved.targets})
+  for (auto* tensor : {&moved.tokens, &moved.types, &moved.positions, &moved.targets, &moved.target_rows})
     if (tensor->defined()) *tensor = (device.is_cuda() ? tensor->pin_memory() : *tensor).to(device, /*non_blocking=*/true);
   return moved;
 }

@@ -16,6 +16,7 @@ struct Batch {
   at::Tensor offsets;     ///< int64 [S+1], always on the CPU: sample s owns rows offsets[s]..offsets[s+1]
   at::Tensor sample_ids;  ///< int64 [S], always on the CPU: ids in the data set; they key the dropout masks
   at::Tensor targets;     ///< int64 [T] (token classification, kIgnoreTarget where unlabelled) or [S] (sequence classification)
+  at::Tensor target_rows; ///< int64: the rows whose targets carry loss, ascending (token classification); or undefined: not listed
   int64_t valid_targets = 0;  ///< number of targets that are not kIgnoreTarget
   int64_t samples() const { return offsets.size(0) - 1; }
   int64_t length() const { return tokens.size(0); }

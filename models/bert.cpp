@@ -43,38 +43,52 @@ class Bert final : public TaskModel {
   at::Tensor low_copy(size_t i) const override { return low_.empty() ? at::Tensor() : low_[i]; }
   void send_gradients(GradientSink sink) override { sink_ = std::move(sink); }
 
-  at::Tensor hidden_states(const Batch& batch, const Pass& pass) override {
-    const LayerPass rows = rows_of(batch);
+  at::Tensor hidden_states(const Batch& batch, const Pass& pass) override { return encode(batch, rows_of(batch), pass); }
+
+  at::Tensor logits(const Batch& batch, const Pass& pass) override { return logits_of(batch, {}, pass); }
+
+  Loss loss(const Batch& batch, const Pass& pass) override {
+    const bool some = config_.task == Task::kTokenClassification && batch.target_rows.defined();
+    const auto rows = some ? batch.target_rows : at::Tensor();
+    const auto targets = some ? batch.targets.index_select(0, rows) : batch.targets;
+    return {at::cross_entropy_loss(logits_of(batch, rows, pass), targets, {}, at::Reduction::Sum, kIgnoreTarget), batch.valid_targets};
+  }
+
+ private:
+  /// The last layer's rows.outputs, or all rows: [.., hidden_size] fp32.
+  at::Tensor encode(const Batch& batch, const LayerPass& rows, const Pass& pass) {
     at::Tensor x = embed(batch, rows, pass);
     const bool one_operation = has_encoder_layer(x.device(), product_type(config_.precision));
-    const int64_t n = std::ssize(layers_), segment = config_.recompute > 0 ? config_.recompute : n, tokens = x.size(0);
-    if (one_operation) x = at::constant_pad_nd(x.to(product_type(config_.precision)), {0, 0, 0, padding(tokens)});
+    const int64_t n = std::ssize(layers_), segment = config_.recompute > 0 ? config_.recompute : n;
+    if (one_operation) x = at::constant_pad_nd(x.to(product_type(config_.precision)), {0, 0, 0, padded_rows(x.size(0)) - x.size(0)});
     for (int64_t first = 0; first < n; first += segment) {
       const int64_t last = std::min(first + segment, n);
       const auto layers = [=, this](const at::Tensor& input) { return layers_of(input, rows, pass, first, last, one_operation); };
       const bool again = config_.recompute > 0 && (x.requires_grad() || trains(first, last));  // else no backward pass comes here
       x = again ? recomputed(x, layers) : layers(x);
     }
-    return x.narrow(0, 0, tokens).to(at::kFloat);
+    return x.narrow(0, 0, rows.outputs.defined() ? rows.outputs.size(0) : batch.length()).to(at::kFloat);
   }
 
-  at::Tensor logits(const Batch& batch, const Pass& pass) override {
-    at::Tensor x = hidden_states(batch, pass);
+  /// Token classification: of the rows `wanted`, or all when undefined. Sequence classification: of the samples.
+  at::Tensor logits_of(const Batch& batch, const at::Tensor& wanted, const Pass& pass) {
     LayerPass rows = rows_of(batch);
-    if (config_.task == Task::kSequenceClassification) {
-      x = pool(x, batch);
+    const bool sequences = config_.task == Task::kSequenceClassification, firsts = sequences && config_.pooling != Pooling::kMean;
+    rows.outputs = firsts ? batch.offsets.slice(0, 0, -1).to(rows.positions.device()) : wanted;
+    at::Tensor x = encode(batch, rows, pass);
+    if (sequences) {
+      if (!firsts) x = mean_of_samples(x, batch);
+      if (config_.pooling == Pooling::kPooler) x = at::tanh(linear(x, weight(pooler_)).to(at::kFloat));
       rows.samples = batch.sample_ids.to(x.device());
       rows.positions = at::zeros_like(rows.samples);
+    } else if (wanted.defined()) {
+      rows.samples = rows.samples.index_select(0, wanted);
+      rows.positions = rows.positions.index_select(0, wanted);
     }
     x = dropout(x, rows.positions, rows.samples, key(pass, config_.dropout.head, config_.layers, DropoutSite::kHead));
     return linear(x, weight(classifier_)).to(at::kFloat);
   }
 
-  Loss loss(const Batch& batch, const Pass& pass) override {
-    return {at::cross_entropy_loss(logits(batch, pass), batch.targets, {}, at::Reduction::Sum, kIgnoreTarget), batch.valid_targets};
-  }
-
- private:
   bool trains(int64_t first_layer, int64_t last_layer) const {
     const auto begin = parameters_.begin() + static_cast<std::ptrdiff_t>(layers_[static_cast<size_t>(first_layer)]);
     return std::any_of(begin, begin + (last_layer - first_layer) * kLayerParameters, [](const auto& p) { return p.value.requires_grad(); });
@@ -196,8 +210,6 @@ class Bert final : public TaskModel {
     return {{batch.offsets, batch.sample_ids}, batch.positions, at::repeat_interleave(batch.sample_ids, lengths).to(batch.positions.device()), {}, {}, {}};
   }
 
-  static int64_t padding(int64_t rows) { return (kRowMultiple - rows % kRowMultiple) % kRowMultiple; }
-
   at::Tensor embed(const Batch& batch, const LayerPass& rows, const Pass& pass) const {
     constexpr bool kSparse = true;  // a leaf touches few of the rows, so their gradients come as a list
     // Backward runs last what was first here: with the largest gradient at the end, whoever reduces them holds a part of it at a time.
@@ -208,7 +220,9 @@ class Bert final : public TaskModel {
   }
 
   at::Tensor layers_of(at::Tensor x, LayerPass pass_of_layer, const Pass& pass, int64_t first, int64_t last, bool one_operation) const {
+    const auto outputs = std::exchange(pass_of_layer.outputs, {});
     for (int64_t l = first; l < last; ++l) {
+      if (l + 1 == config_.layers) pass_of_layer.outputs = outputs;
       const auto layer = encoder_layer_of(static_cast<size_t>(l));
       pass_of_layer.attention = key(pass, config_.dropout.attention, l, DropoutSite::kAttention);
       pass_of_layer.context = key(pass, config_.dropout.hidden, l, DropoutSite::kAttentionOutput);
@@ -218,17 +232,12 @@ class Bert final : public TaskModel {
     return x;
   }
 
-  /// [S, hidden_size]
-  at::Tensor pool(const at::Tensor& x, const Batch& batch) const {
+  /// [T, hidden_size] -> [S, hidden_size]
+  static at::Tensor mean_of_samples(const at::Tensor& x, const Batch& batch) {
     const auto offsets = batch.offsets.to(x.device());
-    const auto starts = offsets.slice(0, 0, -1);
-    if (config_.pooling == Pooling::kMean) {
-      const auto lengths = offsets.slice(0, 1) - starts;
-      const auto sample = at::repeat_interleave(at::arange(batch.samples(), starts.options()), lengths);
-      return at::zeros({batch.samples(), x.size(1)}, x.options()).index_add(0, sample, x) / lengths.unsqueeze(1);
-    }
-    const auto first = x.index_select(0, starts);
-    return config_.pooling == Pooling::kCls ? first : at::tanh(linear(first, weight(pooler_)).to(at::kFloat));
+    const auto lengths = offsets.slice(0, 1) - offsets.slice(0, 0, -1);
+    const auto sample = at::repeat_interleave(at::arange(batch.samples(), lengths.options()), lengths);
+    return at::zeros({batch.samples(), x.size(1)}, x.options()).index_add(0, sample, x) / lengths.unsqueeze(1);
   }
 
   ModelConfig config_;

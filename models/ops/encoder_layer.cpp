@@ -16,8 +16,6 @@ float* floats(const at::Tensor& t) { return t.data_ptr<float>(); }
 
 int64_t tokens(const LayerPass& pass) { return pass.rows.offsets[-1].item<int64_t>(); }
 
-RowIds ids(const LayerPass& pass) { return {pass.positions.const_data_ptr<int64_t>(), pass.samples.const_data_ptr<int64_t>()}; }
-
 /// [rows of like, columns], the rows beyond `filled` zero: both sides of a weight's gradient are multiplied whole.
 at::Tensor rows_like(const at::Tensor& like, int64_t columns, int64_t filled) {
   auto rows = at::empty({like.size(0), columns}, like.options());
@@ -25,10 +23,39 @@ at::Tensor rows_like(const at::Tensor& like, int64_t columns, int64_t filled) {
   return rows;
 }
 
-/// What backward needs of forward; w_ of the layer itself.
+/// The rows that go on after attention: the outputs, or all.
+struct Onward {
+  explicit Onward(const LayerPass& pass)
+      : outputs(pass.outputs), count(outputs.defined() ? outputs.size(0) : tokens(pass)), positions(take(pass.positions)), samples(take(pass.samples)) {}
+  /// [T] -> [count]
+  at::Tensor take(const at::Tensor& all) const { return outputs.defined() ? all.index_select(0, outputs) : all; }
+  /// [rows, columns] -> [padded_rows(count), columns]
+  at::Tensor take_padded(const at::Tensor& all) const {
+    if (!outputs.defined()) return all;
+    const auto some = at::empty({padded_rows(count), all.size(1)}, all.options());
+    some.narrow(0, count, some.size(0) - count).zero_();
+    auto filled = some.narrow(0, 0, count);
+    at::index_select_out(filled, all, 0, outputs);
+    return some;
+  }
+  /// And back, [.., columns] -> [rows, columns], zero in the rows that went no further.
+  at::Tensor spread(const at::Tensor& some, int64_t rows) const {
+    if (!outputs.defined()) return some;
+    return at::zeros({rows, some.size(1)}, some.options()).index_copy_(0, outputs, some.narrow(0, 0, count));
+  }
+  RowIds ids() const { return {positions.const_data_ptr<int64_t>(), samples.const_data_ptr<int64_t>()}; }
+
+  at::Tensor outputs;
+  int64_t count;
+  at::Tensor positions, samples;  ///< [count]
+};
+
+/// What backward needs of forward. context and what follows it are of the onward rows.
 struct Kept final : torch::CustomClassHolder {
+  Kept(const EncoderLayer& of, const LayerPass& with) : layer(of), pass(with), onward(with) {}
   EncoderLayer layer;
   LayerPass pass;
+  Onward onward;
   at::Tensor x, qkv, softmax, context, attended, wide;
   struct Norm { at::Tensor normalised, inverse; } attended_norm, output_norm;
 };
@@ -38,11 +65,11 @@ using Norm = Kept::Norm;
 /// y = norm(dropout(x) + residual); `kept` is filled unless nullptr.
 template <class A>
 at::Tensor norm_forward(const Kept& k, const at::Tensor& x, const at::Tensor& residual, const DropoutKey& dropout, size_t weight, Norm* kept) {
-  const int64_t t = tokens(k.pass), d = x.size(1);
+  const int64_t t = k.onward.count, d = x.size(1);
   const auto y = rows_like(x, d, t);
   if (kept) *kept = {at::empty({t, d}, x.options()), at::empty({t}, x.options().dtype(at::kFloat))};
   dropout_add_norm<A>({t, d, data<A>(x), data<A>(residual), floats(k.layer.parameters[weight]), floats(k.layer.parameters[weight + 1]), k.layer.norm_eps,
-                       ids(k.pass), data<A>(y),
+                       k.onward.ids(), data<A>(y),
                        kept ? data<A>(kept->normalised) : nullptr, kept ? floats(kept->inverse) : nullptr},
                       dropout);
   return y;
@@ -53,14 +80,15 @@ template <class A>
 at::Tensor forward(Kept& k, const at::Tensor& x, bool keep) {
   const EncoderLayer& l = k.layer;
   const int64_t t = tokens(k.pass), d = x.size(1);
-  const auto qkv = product(x, l.qkv.weight, l.qkv.bias), context = rows_like(x, d, t);
+  const auto qkv = product(x, l.qkv.weight, l.qkv.bias), mixed = rows_like(x, d, t);
   if (keep) k.softmax = at::empty({t, l.heads, 2}, x.options().dtype(at::kFloat));
-  attention_forward<A>({data<A>(qkv), d, l.heads, k.pass.rows, k.pass.attention}, data<A>(context), keep ? floats(k.softmax) : nullptr);
-  const auto attended = norm_forward<A>(k, product(context, l.context.weight, l.context.bias), x, k.pass.context, kAttendedNormWeight,
-                                        keep ? &k.attended_norm : nullptr);
+  attention_forward<A>({data<A>(qkv), d, l.heads, k.pass.rows, k.pass.attention}, data<A>(mixed), keep ? floats(k.softmax) : nullptr);
+  const auto context = k.onward.take_padded(mixed);
+  const auto attended = norm_forward<A>(k, product(context, l.context.weight, l.context.bias), k.onward.take_padded(x), k.pass.context,
+                                        kAttendedNormWeight, keep ? &k.attended_norm : nullptr);
   const auto wide = product(attended, l.wide.weight, l.wide.bias);
-  const auto active = keep ? rows_like(wide, wide.size(1), t) : wide;
-  gelu_forward<A>(data<A>(wide), data<A>(active), t, wide.size(1));
+  const auto active = keep ? rows_like(wide, wide.size(1), k.onward.count) : wide;
+  gelu_forward<A>(data<A>(wide), data<A>(active), k.onward.count, wide.size(1));
   if (keep) k.x = x, k.qkv = qkv, k.context = context, k.attended = attended, k.wide = wide;
   return norm_forward<A>(k, product(active, l.output.weight, l.output.bias), attended, k.pass.output, kOutputNormWeight, keep ? &k.output_norm : nullptr);
 }
@@ -88,12 +116,12 @@ struct NormGradients {
 template <class A>
 NormGradients norm_backward(const Kept& k, const at::Tensor& dy, const at::Tensor& dy_too, const Norm& norm, const DropoutKey& dropout, size_t weight,
                             Gradients& grads) {
-  const int64_t t = tokens(k.pass), d = dy.size(1);
+  const int64_t t = k.onward.count, d = dy.size(1);
   NormGradients out{rows_like(dy, d, t), {}};
   out.x = dropout.p > 0 ? rows_like(dy, d, t) : out.residual;
   const auto sums = at::empty({3, d}, norm.inverse.options());
   dropout_add_norm_backward<A>({t, d, data<A>(dy), dy_too.defined() ? data<A>(dy_too) : nullptr, data<A>(norm.normalised), floats(norm.inverse),
-                                floats(k.layer.parameters[weight]), ids(k.pass), data<A>(out.residual), data<A>(out.x), floats(sums[0]), floats(sums[1]),
+                                floats(k.layer.parameters[weight]), k.onward.ids(), data<A>(out.residual), data<A>(out.x), floats(sums[0]), floats(sums[1]),
                                 floats(sums[2])},
                                dropout);
   grads.give(weight, sums[0]);
@@ -105,7 +133,7 @@ NormGradients norm_backward(const Kept& k, const at::Tensor& dy, const at::Tenso
 /// Through gelu and the products on both sides of it; returns the gradient of attended on this way.
 template <class A>
 at::Tensor feed_forward_backward(Kept& k, const at::Tensor& dy, Gradients& grads) {
-  const int64_t t = tokens(k.pass);
+  const int64_t t = k.onward.count;
   const auto active = std::exchange(k.wide, at::Tensor()), grad = product_grad_input(dy, k.layer.output.weight);
   const int64_t m = active.size(1);
   active.narrow(0, t, active.size(0) - t).zero_();
@@ -122,7 +150,7 @@ template <class A>
 at::Tensor attention_part_backward(Kept& k, const at::Tensor& dy, Gradients& grads) {
   const int64_t t = tokens(k.pass), d = dy.size(1);
   grads.give_weight(kContextWeight, dy, k.context);
-  const auto grad_context = product_grad_input(dy, k.layer.context.weight), grad = rows_like(dy, 3 * d, t);
+  const auto grad_context = k.onward.spread(product_grad_input(dy, k.layer.context.weight), k.x.size(0)), grad = rows_like(k.x, 3 * d, t);
   attention_backward<A>({data<A>(k.qkv), d, k.layer.heads, k.pass.rows, k.pass.attention}, floats(k.softmax), data<A>(grad_context), data<A>(grad));
   const auto bias = at::empty({3 * d}, k.softmax.options());
   column_sums<A>(data<A>(grad), t, 3 * d, floats(bias));
@@ -144,7 +172,7 @@ at::Tensor backward(Kept& k, const at::Tensor& dy, Gradients& grads) {
   const auto through = feed_forward_backward<A>(k, output.x, grads);
   const auto attended = norm_backward<A>(k, through, output.residual, k.attended_norm, k.pass.context, kAttendedNormWeight, grads);
   const auto dx = attention_part_backward<A>(k, attended.x, grads);
-  add_into<A>(data<A>(dx), data<A>(attended.residual), tokens(k.pass), dx.size(1));
+  add_into<A>(data<A>(dx), data<A>(k.onward.spread(attended.residual, dx.size(0))), tokens(k.pass), dx.size(1));
   dx.narrow(0, tokens(k.pass), dx.size(0) - tokens(k.pass)).zero_();
   return dx;
 }
@@ -181,9 +209,7 @@ class Layer final : public torch::autograd::Function<Layer> {
 bool has_encoder_layer(at::Device device, at::ScalarType type) { return device.is_cpu() && (type == at::kFloat || type == at::kBFloat16); }
 
 at::Tensor encoder_layer(const at::Tensor& x, const EncoderLayer& layer, const LayerPass& pass) {
-  const auto kept = c10::make_intrusive<Kept>();
-  kept->layer = layer;
-  kept->pass = pass;
+  const auto kept = c10::make_intrusive<Kept>(layer, pass);
   const bool graph = at::GradMode::is_enabled() &&
                      (x.requires_grad() || std::any_of(layer.parameters.begin(), layer.parameters.end(), [](const auto& p) { return p.requires_grad(); }));
   if (graph) return Layer::apply(x, at::TensorList(layer.parameters), kept);

@@ -36,17 +36,20 @@ struct LayerPass {
   PackedRows rows;
   at::Tensor positions, samples;  ///< int64 [T]: position and sample id of each row, for the masks
   DropoutKey attention, context, output;
+  /// int64 [O], ascending: the rows whose y is wanted. Attention reads the others too; what follows it is not computed for them.
+  /// Undefined: all.
+  at::Tensor outputs = {};
 };
 
 /// True where encoder_layer has kernels: on the CPU, in fp32 and bf16.
 bool has_encoder_layer(at::Device device, at::ScalarType type);
 
-/// x [rows, d] of the products' type, the rows beyond T zero: products want few different row counts (product.h). Returns the same.
-/// Gradients of weights have the products' type, those of the others are fp32. Keeps 12 rows of d for backward (with m = 4 d), and
+/// x [rows, d] of the products' type, the rows beyond T zero: products want few different row counts (product.h). Returns the same, of
+/// the outputs: O rows and zeros up to a multiple of kRowMultiple. Gradients of weights have the products' type, those of the others are fp32. Keeps 12 rows of d for backward (with m = 4 d), and
 /// two numbers a row and head. Backward runs once.
 at::Tensor encoder_layer(const at::Tensor& x, const EncoderLayer& layer, const LayerPass& pass);
 
-/// The same from LibTorch's operations, for every device and type: x [T, d] fp32 -> the same. `type`: of the products.
+/// The same from LibTorch's operations, for every device and type: x [T, d] fp32 -> y of the outputs [O, d]. `type`: of the products.
 at::Tensor encoder_layer_reference(const at::Tensor& x, const EncoderLayer& layer, const LayerPass& pass, at::ScalarType type);
 
 }  // namespace fmtrain

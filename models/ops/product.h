@@ -9,6 +9,7 @@ namespace fmtrain {
 /// Rows of matrices whose first dimension is the number of tokens are padded with zeros to a multiple of this: a leaf's token count
 /// is seldom seen twice, and oneDNN compiles code for every new shape (0.6 ms each).
 inline constexpr int64_t kRowMultiple = 16;
+constexpr int64_t padded_rows(int64_t rows) { return (rows + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
 
 /// x [rows, in] times the transposed weight [out, in], plus bias [out] unless undefined -> [rows, out]; all of one floating-point
 /// type, which the result has; sums are fp32.

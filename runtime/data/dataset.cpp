@@ -33,16 +33,21 @@ class PreparedDataset final : public Dataset {
   }
 
   Batch get(std::span<const int64_t> ids) const override {
-    int64_t rows = 0;
-    for (const auto id : ids) rows += lengths_.at(static_cast<size_t>(id));
+    int64_t rows = 0, valid_targets = 0;
+    for (const auto id : ids) {
+      rows += lengths_.at(static_cast<size_t>(id));
+      valid_targets += valid_targets_[static_cast<size_t>(id)];
+    }
     const auto samples = static_cast<int64_t>(ids.size());
     const bool tagging = data_.info.task == Task::kTokenClassification;
     Batch batch{at::empty({rows}, at::kLong), at::zeros({rows}, at::kLong), at::empty({rows}, at::kLong), at::zeros({samples + 1}, at::kLong),
-                at::empty({samples}, at::kLong), tagging ? at::full({rows}, kIgnoreTarget, at::kLong) : at::empty({samples}, at::kLong), 0};
+                at::empty({samples}, at::kLong), tagging ? at::full({rows}, kIgnoreTarget, at::kLong) : at::empty({samples}, at::kLong), {}, valid_targets};
+    if (tagging && valid_targets > 0) batch.target_rows = at::empty({valid_targets}, at::kLong);
+    auto* target_row = batch.target_rows.defined() ? batch.target_rows.data_ptr<int64_t>() : nullptr;
     std::vector<int32_t> scratch;
     for (int64_t s = 0, row = 0; s < samples; ++s) {
       if (s + kAhead < samples) fetch(static_cast<size_t>(ids[static_cast<size_t>(s + kAhead)]));
-      row = put(batch, s, row, ids[static_cast<size_t>(s)], scratch);
+      row = put(batch, s, row, ids[static_cast<size_t>(s)], target_row, scratch);
     }
     return batch;
   }
@@ -73,22 +78,21 @@ class PreparedDataset final : public Dataset {
     return scratch.data();
   }
 
-  /// Sample `id` as number `s` of the batch from row `row` on; returns the next free row.
-  int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id, std::vector<int32_t>& scratch) const {
+  /// Sample `id` as number `s` of the batch from row `row` on; returns the next free row. Appends to target_rows at `target_row`.
+  int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id, int64_t*& target_row, std::vector<int32_t>& scratch) const {
     const auto at = static_cast<size_t>(id);
     const int64_t length = lengths_[at];
     std::copy_n(tokens_of(at, scratch), length, batch.tokens.data_ptr<int64_t>() + row);
     std::iota(batch.positions.data_ptr<int64_t>() + row, batch.positions.data_ptr<int64_t>() + row + length, int64_t{0});
     batch.sample_ids.data_ptr<int64_t>()[s] = id;
     batch.offsets.data_ptr<int64_t>()[s + 1] = row + length;
-    batch.valid_targets += valid_targets_[at];
     auto* targets = batch.targets.data_ptr<int64_t>();
     if (data_.info.task == Task::kSequenceClassification) {
       targets[s] = data_.labels[at];
     } else {
       const auto [gold, token] = words(id);
       for (size_t w = 0; w < gold.size(); ++w)
-        if (token[w] >= 0) targets[row + token[w]] = gold[w];
+        if (token[w] >= 0) targets[*target_row++ = row + token[w]] = gold[w];
     }
     return row + length;
   }

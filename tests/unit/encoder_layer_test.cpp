@@ -71,13 +71,16 @@ Outcome outcome(at::Tensor y, const at::Tensor& x, const EncoderLayer& layer, co
 const std::vector<int64_t> kOffsets{0, 9, 10, 43, 90};
 
 /// With rows padded as products want them; results without the padding.
-Outcome fused(const EncoderLayer& layer, const at::Tensor& values, const at::Tensor& seed, double p, at::ScalarType type) {
-  const int64_t rows = values.size(0), all = (rows + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-  const auto whole = [&](const at::Tensor& t) { return at::constant_pad_nd(t.to(type), {0, 0, 0, all - rows}); };
+Outcome fused(const EncoderLayer& layer, const at::Tensor& values, const at::Tensor& seed, double p, at::ScalarType type, const at::Tensor& outputs = {}) {
+  const int64_t rows = values.size(0), all = padded_rows(rows), wanted = seed.size(0);
+  const auto whole = [&](const at::Tensor& t) { return at::constant_pad_nd(t.to(type), {0, 0, 0, padded_rows(t.size(0)) - t.size(0)}); };
+  auto pass = pass_of(kOffsets, p);
+  pass.outputs = outputs;
   const auto x = whole(values).requires_grad_(true);
-  auto o = outcome(encoder_layer(x, layer, pass_of(kOffsets, p)), x, layer, whole(seed));
+  auto o = outcome(encoder_layer(x, layer, pass), x, layer, whole(seed));
   EXPECT_EQ(o.dx.narrow(0, rows, all - rows).abs().sum().item<double>(), 0);
-  o.y = o.y.narrow(0, 0, rows), o.dx = o.dx.narrow(0, 0, rows);
+  EXPECT_EQ(o.y.narrow(0, wanted, o.y.size(0) - wanted).abs().sum().item<double>(), 0);
+  o.y = o.y.narrow(0, 0, wanted), o.dx = o.dx.narrow(0, 0, rows);
   return o;
 }
 
@@ -97,6 +100,27 @@ TEST_P(FusedLayer, EqualsThePlainComposition) {
   for (size_t i = 0; i < kLayerParameters; ++i) {
     if (i == kKeyBias) continue;  // zero but for rounding: a constant in all scores of a row changes no probability
     EXPECT_LE(relative(y.of_parameters[i], plain.of_parameters[i]), c.backward) << i;
+  }
+}
+
+TEST_P(FusedLayer, ComputesTheWantedRowsAsIfAllWere) {
+  const auto& c = GetParam();
+  const auto layer = layer_of(c.type);
+  const auto outputs = at::tensor({0, 3, 9, 10, 12, 42, 89}, at::kLong);
+  const auto values = at::randn({kOffsets.back(), kWidth}).to(c.type).to(at::kFloat), seed = at::randn({outputs.numel(), kWidth}).to(c.type).to(at::kFloat);
+  const auto all = fused(layer, values, at::zeros_like(values).index_copy_(0, outputs, seed), c.p, c.type);
+  const auto some = fused(layer, values, seed, c.p, c.type, outputs);
+  EXPECT_LE(relative(some.y, all.y.index_select(0, outputs)), c.type == at::kFloat ? 1e-6 : 0);
+  EXPECT_LE(relative(some.dx, all.dx), c.backward);
+  const auto x = values.clone().requires_grad_(true);
+  auto pass = pass_of(kOffsets, c.p);
+  pass.outputs = outputs;
+  const auto plain = outcome(encoder_layer_reference(x, layer, pass, c.type), x, layer, seed);
+  EXPECT_LE(relative(some.y, plain.y), c.forward);
+  for (size_t i = 0; i < kLayerParameters; ++i) {
+    if (i == kKeyBias) continue;
+    EXPECT_LE(relative(some.of_parameters[i], all.of_parameters[i]), c.backward) << i;
+    EXPECT_LE(relative(plain.of_parameters[i], all.of_parameters[i]), c.backward) << i;
   }
 }
 

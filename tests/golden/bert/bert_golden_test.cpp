@@ -116,6 +116,31 @@ TEST_P(TinyHead, LogitsLossAndGradients) {
   }
 }
 
+TEST(TinyBert, RowsWithoutATargetNeedNoLastLayer) {
+  const auto golden = read_tensors(kGolden + "tiny_tokens.safetensors");
+  const auto model = tiny(tiny_config(Task::kTokenClassification));
+  auto batch = batch_of(golden);
+  const Pass training{true, 3, 4};
+  const auto all = model->loss(batch, training);
+  all.sum.backward();
+  std::vector<at::Tensor> expected;
+  for (auto& p : model->parameters()) {
+    expected.push_back(p.value.grad().to_dense().clone());
+    p.value.mutable_grad().reset();
+  }
+  batch.target_rows = batch.targets.ne(kIgnoreTarget).nonzero().view(-1);
+  ASSERT_LT(batch.target_rows.numel(), batch.length());
+  const auto some = model->loss(batch, training);
+  EXPECT_EQ(some.count, all.count);
+  EXPECT_NEAR(some.sum.item<double>(), all.sum.item<double>(), 2e-6 * all.sum.item<double>());
+  some.sum.backward();
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const auto& p = model->parameters()[i];
+    if (p.name.ends_with("self.key.bias")) continue;  // zero by mathematics
+    EXPECT_LE((p.value.grad().to_dense() - expected[i]).norm().item<double>(), 1e-5 * expected[i].norm().item<double>()) << p.name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Heads, TinyHead, testing::Values(Task::kTokenClassification, Task::kSequenceClassification));
 
 TEST(TinyBert, OtherPoolings) {

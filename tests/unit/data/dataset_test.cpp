@@ -55,6 +55,7 @@ TEST_F(DatasetTest, TaggedSamplesInTheOrderAsked) {
   EXPECT_THAT(values(b.offsets), ElementsAre(0, 5, 10));
   EXPECT_THAT(values(b.sample_ids), ElementsAre(2, 0));
   EXPECT_THAT(values(b.targets), ElementsAre(-100, 1, 0, -100, -100, -100, 1, -100, 2, -100));
+  EXPECT_THAT(values(b.target_rows), ElementsAre(1, 2, 6, 8));
   EXPECT_EQ(b.valid_targets, 4);
   EXPECT_THAT(data->words(0).gold, ElementsAre(1, 2, 2));
   EXPECT_THAT(data->words(0).token, ElementsAre(1, -1, 3));
@@ -66,6 +67,7 @@ TEST_F(DatasetTest, LabelledSamples) {
   const Batch b = data->get(ids);
   EXPECT_THAT(values(b.targets), ElementsAre(1, 0, 1));
   EXPECT_THAT(values(b.offsets), ElementsAre(0, 4, 7, 11));
+  EXPECT_FALSE(b.target_rows.defined());
   EXPECT_EQ(b.valid_targets, 3);
   EXPECT_EQ(data->label(0), 0);
   EXPECT_EQ(data->label(1), 1);
