@@ -1,9 +1,13 @@
-// Faults at named points of the program. The linker puts the functions below between the object files of fmtrain and six of its own
+// Faults at named points of the program. The linker puts the functions below between the object files of fmtrain and some of its own
 // functions (--wrap, tests/fault.cmake), which makes the program fmtrain_faulty; fmtrain itself holds nothing of this.
 //
 // FMTRAIN_FAULT=POINT:KIND:RANK:CALL strikes at the CALLth time (1, 2, ...) that the rank comes to the point, and says when on stderr.
+//
+// FMTRAIN_SAMPLES=PATH: every rank appends to PATH.RANK, for each step that it has done, a line "step epoch id id ...": the samples of
+// the batches that it was handed to train on, as they name themselves, whatever the plan says. A kill tears no line.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,6 +23,8 @@
 #include "models/ops/linear.h"
 #include "runtime/checkpoint/shard.h"
 #include "runtime/data/dataset_file.h"
+#include "runtime/data/loader.h"
+#include "runtime/finite_check.h"
 
 namespace fmtrain {
 namespace {
@@ -78,6 +84,25 @@ void point(const std::string& name) {
   if (due(name)) strike();
 }
 
+std::string& samples_of_step() {
+  static std::string only;
+  return only;
+}
+
+void note_samples(const at::Tensor& ids) {
+  for (int64_t i = 0; i < ids.numel(); ++i) samples_of_step().append(" ").append(std::to_string(ids[i].item<int64_t>()));
+}
+
+void append_samples(const std::string& line) {
+  const char* path = std::getenv("FMTRAIN_SAMPLES");
+  if (!path) return;
+  const char* me = std::getenv("OMPI_COMM_WORLD_RANK");
+  const std::string file = std::string(path) + "." + (me ? me : "0");
+  const int fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0 || ::write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error(file + ": cannot write");
+  ::close(fd);
+}
+
 }  // namespace
 
 // __real_X is the program's function X, __wrap_X is called in its place. A changed declaration breaks the link, not the test.
@@ -109,6 +134,20 @@ BETWEEN(void, publish, "_ZN7fmtrain4Node7publishEmRKNS_4CallE", Node* node, uint
     if (fault().kind == "mismatch") ++other.numel;
   }
   real_publish(node, seq, other);
+}
+
+BETWEEN(std::optional<Batch>, next_batch, "_ZN7fmtrain6Loader4nextEv", Loader* loader) {
+  auto batch = real_next_batch(loader);
+  if (batch && at::GradMode::is_enabled()) note_samples(batch->sample_ids);  // not of evaluations
+  return batch;
+}
+
+/// Behind the update of every step.
+BETWEEN(std::string, check_finite, "_ZN7fmtrain12check_finiteB5cxx11ERKNS_10StepResultERKNS_4StepERNS_10TrainStateE", const StepResult& result,
+        const Step& step, TrainState& state) {
+  append_samples(std::to_string(state.step).append(" ").append(std::to_string(step.epoch)).append(samples_of_step()).append("\n"));
+  samples_of_step().clear();
+  return real_check_finite(result, step, state);
 }
 
 /// On the main thread; what is thrown while a shard is written is a failed save, not a failed run.
