@@ -20,11 +20,13 @@
 #include "launch/environment.h"
 #include "launch/trial_read.h"
 #include "launch/versions.h"
+#include "runtime/file_ops.h"
 #include "runtime/ledger.h"
 #include "runtime/out_of_memory.h"
 #include "runtime/report/run_log.h"
 #include "runtime/trainer.h"
 #include "runtime/watch/agreement.h"
+#include "runtime/watch/connections.h"
 #include "runtime/watch/failure.h"
 #include "runtime/watch/signals.h"
 #include "runtime/watch/watchdog.h"
@@ -95,6 +97,39 @@ struct Ending {
   }
 };
 
+/// For WatchOptions::lost. A launcher that sees a rank die has ended all others 2 s later (Open MPI 4.1), and of a host whose ranks are
+/// all killed at once nobody is left who could say so there.
+class LostHosts {
+ public:
+  LostHosts(const Ending& ending, const Communicator& comm) : ending_(ending), comm_(comm) {}
+
+  /// Only what is waited for was needed. Quiet before the run directory is this run's, and once its owner is another, which ends this
+  /// run's ranks too; and where a rank that ended the job has said why.
+  std::string operator()() {
+    if (std::string_view(ending_.status.phase()) == "init") return {};
+    if (lock_.empty()) lock_ = lock();
+    const std::string& address = connections_.closed();
+    if (address.empty()) return {};
+    std::error_code error;
+    const std::string awaited = comm_.awaited();
+    if (awaited.empty() || fs::exists(ending_.run_dir + "/exit.json", error) || lock_.empty() || lock() != lock_) return {};
+    return awaited + ", and its connection to " + address + " was closed: that process, or its whole host, has died";
+  }
+
+ private:
+  std::string lock() const {
+    try {
+      return read_file(posix_files(), ending_.run_dir + "/lock.json", 1 << 16, Links::kRefuse);
+    } catch (const StorageError&) {
+      return {};
+    }
+  }
+  const Ending& ending_;
+  const Communicator& comm_;
+  Connections connections_;
+  std::string lock_;  ///< of this run
+};
+
 /// The message of a failed rank. Rank 0 speaks at once; the others wait a moment, for most faults are common to all ranks and
 /// rank 0 then ends the job first.
 [[noreturn]] void fail_together(MpiSession& session, Ending& ending, const std::string& message, ExitCode code) {
@@ -161,7 +196,10 @@ void join(World& world, Ending& ending, const Config& config, MpiSession* sessio
   world.comm = make_recording_communicator(*world.device.comm, seats[local_rank].journal);
   WatchOptions options = watch_options();
   options.awaited = [&comm = *world.comm] { return comm.awaited(); };
-  if (session && session->size() > local_size) options.linger = options.period + 1;
+  if (session && session->size() > local_size) {
+    options.linger = options.period + 1;
+    options.lost = LostHosts(ending, *world.comm);
+  }
   ending.watchdog.emplace(seats, local_rank, local_size, ending.rank, ending.host, ending.status, options,
                           actions_of(session, ending, *world.comm));
 }

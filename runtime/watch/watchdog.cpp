@@ -110,6 +110,12 @@ std::string Watchdog::hang() {
   return now() - expired_ > options_.period + 1 ? waited + "; " + elsewhere : "";
 }
 
+std::string Watchdog::lost_elsewhere() {
+  const std::string why = options_.lost();
+  lost_ = why.empty() ? 0 : lost_ + 1;
+  return lost_ > 1 ? why : "";
+}
+
 const Seat* Watchdog::finder() const {
   for (int r = 0; r < size_; ++r)
     if (r != me_ && seats_[r].fault) return &seats_[r];
@@ -159,6 +165,7 @@ void Watchdog::watch() {
   while (!wake_.wait_for(lock, std::chrono::duration<double>(std::min(kGlance, options_.period)), [this] { return stop_; })) {
     if (const Seat* other = finder())
       raise(static_cast<ExitCode>(other->fault.load()), "rank " + std::to_string(other->rank) + " of this host found a fault and ends the job", false);
+    if (const auto lost = lost_elsewhere(); !lost.empty()) raise(ExitCode::kPeerDied, lost, true);
     if (now() - looked < options_.period) continue;
     looked = now();
     show();

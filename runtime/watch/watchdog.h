@@ -21,6 +21,8 @@ struct WatchOptions {
   /// Whom ranks of this node wait for on other nodes, as Communicator::awaited() says it. A node that knows no more than that
   /// leaves a node that can name one of its own ranks a period and a second to speak first.
   std::function<std::string()> awaited = [] { return std::string(); };
+  /// That a process of another host has died, and how that shows; empty: nothing of the kind is known. Asked twice a second.
+  std::function<std::string()> lost = [] { return std::string(); };
   double linger = 0;  ///< seconds between a finding and the end of the job, for the watchdogs of other hosts to find the same
 };
 
@@ -70,6 +72,8 @@ class Watchdog {
   std::string dead_rank();
   /// Message about what expired, empty as long as all is well or another node may know more.
   std::string hang();
+  /// What options.lost says for the second time in a row: meanwhile the rank that ended the job, if one did, has left its record.
+  std::string lost_elsewhere();
   /// The local rank whose watchdog has found a fault, or null.
   const Seat* finder() const;
   /// Records, lets the others of this node record, and ends the job.
@@ -85,6 +89,7 @@ class Watchdog {
   std::vector<int> pidfds_;  ///< -1: not opened yet
   Deadline deadline_;
   double expired_ = 0;       ///< when it did first, 0: it has not
+  int lost_ = 0;             ///< looks in a row that found a process of another host dead
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stop_ = false;

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Two hosts of two ranks each. Where the link goes down or a rank stops, all ranks of both hosts end with 8 and name whom they miss;
-# where a host dies, the others end and name it; a link that is only slow is no fault.
+# where all ranks of a host die, the other host records it with 7 before the launcher ends it too; a link that is only slow is no fault.
 # Usage: faults.sh FMTRAIN SOURCE link|stop|kill_host|power_cut|slow
 set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/multihost/hosts.sh"
 export FMTRAIN_WAIT_LIMIT=8 FMTRAIN_STEP_LIMIT=5 FMTRAIN_WATCH_PERIOD=0.2
+if [[ $3 == kill_host ]]; then unset FMTRAIN_WATCH_PERIOD; fi  # the launcher leaves 2 s: the program's own period must be short enough
 
 ranks() { pgrep -f "^$fmtrain .*run.dir=$work/" || true; }
 rank() {  # NUMBER: its process
@@ -35,38 +36,41 @@ ended() {  # SECONDS: no rank lives after them; the launcher may
   wait_for "$1" '[[ -z $(ranks) ]]' "ranks live"
 }
 expect() { [[ $2 =~ $1 ]] || fail "\"$1\" is not in: $2"; }  # PATTERN TEXT
-recorded() {  # REASON: exit.json and failure.json say the same
-  [[ $(field exit.json code) == 8 ]] || fail "exit.json does not say 8"
-  expect "$1" "$(field exit.json reason)"
+recorded() {  # CODE REASON: exit.json and failure.json say the same
+  [[ -f $work/run/exit.json ]] || fail "no exit.json"
+  [[ $(field exit.json code) == "$1" ]] || fail "exit.json does not say $1"
+  expect "$2" "$(field exit.json reason)"
   [[ $(field failure.json reason) == "$(field exit.json reason)" ]] || fail "failure.json has another reason than exit.json"
 }
 
 link() {
   on hub ip link set v2 down
   ended 15
-  recorded 'rank [0-3] on h[12] waits for rank [0-3] on h[12]'
+  recorded 8 'rank [0-3] on h[12] waits for rank [0-3] on h[12]'
   expect 'rank [01] on h1 waits for rank [23] on h2' "$(said 0) $(said 1)"
   expect 'rank [23] on h2 waits for rank [01] on h1' "$(said 2) $(said 3)"
 }
 stop() {
   kill -STOP "$(rank 3)"
   ended 15
-  recorded 'at fault: rank 3 on h2 .*stopped'
+  recorded 8 'at fault: rank 3 on h2 .*stopped'
   [[ $(field exit.json host) == h2 ]] || fail "noticed first on $(field exit.json host), which cannot know it best"
 }
-kill_host() {  # the launcher sees it, ends all, and has its own code for it
+kill_host() {  # the launcher sees it, ends all 2 s later, and has its own code for it; nobody on the host is left to say anything
   local code=0
   kill -KILL "$(rank 2)" "$(rank 3)"
   ended 10
   wait "$job" || code=$?
   ((code)) || fail "exit 0 with a dead host"
   expect 'process rank [23] .*on node h2 exited on signal 9' "$(cat "$work/output")"
+  recorded 7 'rank [01] on h1 waits for rank [23] on h2.* closed: that process, or its whole host, has died'
+  [[ $(field exit.json host) == h1 ]] || fail "recorded on $(field exit.json host), which is dead"
 }
 power_cut() {  # nobody says that the host is gone
   on hub ip link set v2 down
   kill -KILL "$(rank 2)" "$(rank 3)"
   ended 15
-  recorded 'rank [01] on h1 waits for rank [23] on h2'
+  recorded 8 'rank [01] on h1 waits for rank [23] on h2'
 }
 slow() {
   local before fast after
