@@ -9,8 +9,8 @@
 
 #include "runtime/continual/gate.h"
 #include "runtime/continual/mmd.h"
-#include "tests/unit/continual/challengers.h"
-#include "tests/unit/continual/samples.h"
+#include "bench/continual/challengers.h"
+#include "bench/continual/samples.h"
 
 namespace fmtrain {
 namespace {

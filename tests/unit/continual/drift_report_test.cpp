@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/continual/drift_report.h"
-#include "tests/unit/continual/samples.h"
+#include "bench/continual/samples.h"
 
 namespace fmtrain {
 namespace {

@@ -12,7 +12,7 @@
 #include "runtime/continual/ks.h"
 #include "runtime/continual/corrections.h"
 #include "runtime/continual/order_statistic.h"
-#include "tests/unit/continual/samples.h"
+#include "bench/continual/samples.h"
 
 namespace fmtrain {
 namespace {

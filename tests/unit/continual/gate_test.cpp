@@ -8,7 +8,7 @@
 
 #include "runtime/continual/binomial.h"
 #include "runtime/continual/gate.h"
-#include "tests/unit/continual/challengers.h"
+#include "bench/continual/challengers.h"
 
 namespace fmtrain {
 namespace {

@@ -1,0 +1,246 @@
+#include "runtime/continual/registry.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/continual/sealed_json.h"
+#include "runtime/continual/stored_files.h"
+#include "runtime/errors.h"
+
+namespace fmtrain {
+namespace {
+
+constexpr size_t kAuditLimit = size_t{64} << 20;
+
+void require(int error, const std::string& path, const char* action) {
+  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+}
+
+/// A link is neither there nor not there: StorageError.
+bool exists(FileOps& files, const std::string& path) {
+  int fd = -1;
+  const int error = files.open_plain(path, &fd);
+  if (error == ENOENT) return false;
+  require(error, path, "open");
+  files.close(fd);
+  return true;
+}
+
+/// Turns what a parser says into the error of a damaged file.
+template <class Parse>
+auto parsed(const std::string& path, Parse parse) {
+  try {
+    return parse();
+  } catch (const std::runtime_error& error) {
+    throw CheckpointError(path + ": " + error.what());
+  }
+}
+
+std::vector<std::string> list(FileOps& files, const std::string& path) {
+  std::vector<std::string> names;
+  const int error = files.list(path, &names);
+  if (error != ENOENT) require(error, path, "list");
+  return names;
+}
+
+std::string missing(int64_t version) { return "no version " + version_name(version); }
+
+}  // namespace
+
+Aliases Registry::aliases() const {
+  const std::string path = directory_ + "/aliases.json";
+  if (!exists(files_, path)) return {};
+  const Json record = read_sealed(files_, path);
+  return parsed(path, [&] { return parse_aliases(record); });
+}
+
+std::vector<int64_t> Registry::versions() const {
+  std::vector<int64_t> found;
+  for (const auto& name : list(files_, directory_ + "/versions"))
+    if (const int64_t version = version_of(name)) found.push_back(version);
+  return found;
+}
+
+Lineage Registry::lineage(int64_t version) const {
+  std::string path = version_directory(version) + "/lineage.json";
+  if (!exists(files_, path)) path = card(version);
+  if (!exists(files_, path)) throw ConfigError(directory_ + ": " + missing(version));
+  const Json record = read_sealed(files_, path);
+  auto lineage = parsed(path, [&] { return parse_lineage(record); });
+  if (lineage.version != version) throw CheckpointError(path + ": is of version " + version_name(lineage.version));
+  return lineage;
+}
+
+std::string Registry::verified(int64_t version) const {
+  const std::string place = version_directory(version);
+  if (!exists(files_, place)) throw ConfigError(directory_ + ": " + missing(version) + ", or its weights are gone");
+  if (!exists(files_, place + "/lineage.json")) throw CheckpointError(place + "/lineage.json: missing");
+  const Lineage known = lineage(version);
+  auto names = list(files_, place);
+  for (const auto& file : known.files) {
+    const auto found = std::find(names.begin(), names.end(), file.name);
+    if (found == names.end()) throw CheckpointError(place + "/" + file.name + ": missing");
+    names.erase(found);
+    const StoredFile now = hash_file(files_, place, file.name);
+    if (!(now == file))
+      throw CheckpointError(place + "/" + file.name + ": changed since it was registered: " + std::to_string(now.bytes) + " bytes, SHA-256 " +
+                            now.sha256 + ", expected " + std::to_string(file.bytes) + ", " + file.sha256);
+  }
+  for (const auto& name : names)
+    if (name != "lineage.json") throw CheckpointError(place + ": " + quoted(name) + " does not belong to the version");
+  return place;
+}
+
+std::vector<AuditRecord> Registry::audit() const {
+  const std::string path = directory_ + "/audit.jsonl";
+  std::vector<AuditRecord> records;
+  if (!exists(files_, path)) return records;
+  const std::string text = read_file(files_, path, kAuditLimit, Links::kRefuse);
+  for (size_t at = 0, end = 0; at < text.size(); at = end + 1) {
+    end = std::min(text.find('\n', at), text.size());
+    const auto line = std::string_view(text).substr(at, end - at);
+    records.push_back(parsed(path, [&] { return parse_audit(parse_json(line, {1 << 16, 4})); }));
+  }
+  return records;
+}
+
+void require_fence(const Registry& registry, const Fence& fence) {
+  std::string why;
+  const int64_t highest = registry.aliases().fence;
+  if (fence.generation < highest)
+    throw Error(ExitCode::kLocked, registry.directory() + ": a later run (fence " + std::to_string(highest) + ") was here; this one (" +
+                                       std::to_string(fence.generation) + ") must not write");
+  if (fence.still_mine && !fence.still_mine(&why)) throw Error(ExitCode::kLocked, why);
+}
+
+RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(registry), fence_(std::move(fence)) {
+  FileOps& files = registry_.files();
+  for (const char* part : {"", "/versions", "/cards", "/cycles"}) {
+    const std::string path = registry_.directory() + part;
+    const int error = files.make_dir(path);
+    if (error != EEXIST) require(error, path, "create");
+  }
+  const Aliases now = registry_.aliases();
+  require_mine();
+  remove_leftovers();
+  const auto lines = registry_.audit();
+  if (now.last.number > (lines.empty() ? 0 : lines.back().number)) append_audit(now.last);
+}
+
+/// Unfinished copies and removals of versions, and temporaries of files that are replaced (file_ops.h): X.tmp-...
+void RegistryWriter::remove_leftovers() const {
+  FileOps& files = registry_.files();
+  std::vector<std::string> places{registry_.directory(), registry_.directory() + "/versions", registry_.directory() + "/cards"};
+  for (const auto& name : list(files, registry_.directory() + "/cycles"))
+    if (version_of(name)) places.push_back(registry_.directory() + "/cycles/" + name);
+  for (const auto& place : places)
+    for (const auto& name : list(files, place))
+      if (name.find(".tmp-") != std::string::npos || name.starts_with(".del-")) remove_tree(files, place + "/" + name);
+}
+
+int64_t RegistryWriter::next_version() const {
+  int64_t last = 0;
+  for (const int64_t version : registry_.versions()) last = std::max(last, version);
+  for (const auto& name : list(registry_.files(), registry_.directory() + "/cards"))
+    if (name.ends_with(".json")) last = std::max(last, version_of(name.substr(0, name.size() - 5)));
+  return last + 1;
+}
+
+void RegistryWriter::add(const std::string& from, Lineage lineage) {
+  FileOps& files = registry_.files();
+  const std::string versions = registry_.directory() + "/versions", place = registry_.version_directory(lineage.version);
+  if (exists(files, place)) {
+    lineage.files = registry_.lineage(lineage.version).files;
+    if (read_file(files, place + "/lineage.json", kAuditLimit, Links::kRefuse) != print_lineage(lineage))
+      throw ConfigError(place + ": is there already, with another lineage");
+  } else {
+    const std::string temporary = versions + "/.tmp-" + version_name(lineage.version);  // one writer: the lock is held
+    remove_tree(files, temporary);
+    require(files.make_dir(temporary), temporary, "create");
+    lineage.files = copy_files(files, from, temporary);
+    write_file_atomic(files, temporary + "/lineage.json", print_lineage(lineage));
+    require(files.sync_dir(temporary), temporary, "sync");
+    require_mine();
+    require(files.rename(temporary, place), place, "create");
+    require(files.sync_dir(versions), versions, "sync");
+  }
+  write_file_atomic(files, registry_.card(lineage.version), print_lineage(lineage));
+}
+
+void RegistryWriter::challenge(int64_t version, int64_t now) {
+  Aliases next = registry_.aliases();
+  if (next.last.version == version) return;  // challenged, promoted or rejected before a kill
+  registry_.lineage(version);
+  next.challenger = version;
+  change(next, "challenge", version, "", now);
+}
+
+void RegistryWriter::promote(int64_t version, const std::string& reason, int64_t now) {
+  Aliases next = registry_.aliases();
+  if (next.champion == version) return;
+  registry_.verified(version);
+  next.previous = next.champion;
+  next.champion = version;
+  if (next.challenger == version) next.challenger = 0;
+  next.promoted.push_back(version);
+  change(next, "promote", version, reason, now);
+}
+
+void RegistryWriter::reject(int64_t version, const std::string& reason, int64_t now) {
+  Aliases next = registry_.aliases();
+  if (next.challenger != version) return;
+  next.challenger = 0;
+  change(next, "reject", version, reason, now);
+}
+
+int64_t RegistryWriter::rollback(const std::string& reason, int64_t now) {
+  Aliases next = registry_.aliases();
+  if (!next.previous) throw ConfigError(registry_.directory() + ": there is no previous champion to go back to");
+  registry_.verified(next.previous);
+  std::swap(next.champion, next.previous);
+  next.promoted.push_back(next.champion);
+  change(next, "rollback", next.champion, reason, now);
+  return next.champion;
+}
+
+std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
+  FileOps& files = registry_.files();
+  const Aliases now = registry_.aliases();
+  std::vector<int64_t> kept{now.champion, now.previous, now.challenger}, removed;
+  int64_t older = 0;
+  for (auto version = now.promoted.rbegin(); version != now.promoted.rend() && older < keep; ++version)
+    if (std::find(kept.begin() + 3, kept.end(), *version) == kept.end() && *version != now.champion) {
+      kept.push_back(*version);
+      ++older;
+    }
+  for (const int64_t version : registry_.versions()) {
+    if (std::find(kept.begin(), kept.end(), version) != kept.end()) continue;
+    require_mine();
+    const std::string place = registry_.version_directory(version), doomed = registry_.directory() + "/versions/.del-" + version_name(version);
+    require(files.rename(place, doomed), place, "remove");
+    remove_tree(files, doomed);
+    removed.push_back(version);
+  }
+  return removed;
+}
+
+void RegistryWriter::change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now) {
+  next.fence = fence_.generation;
+  next.last = {next.last.number + 1, now, action, version, fence_.generation, reason.substr(0, 4096)};
+  const std::string text = print_aliases(next);
+  require_mine();
+  write_file_atomic(registry_.files(), registry_.directory() + "/aliases.json", text);
+  append_audit(next.last);
+}
+
+/// The whole file is replaced: a torn last line cannot be, and a registry sees a few changes a week.
+void RegistryWriter::append_audit(const AuditRecord& record) {
+  const std::string path = registry_.directory() + "/audit.jsonl";
+  std::string text = exists(registry_.files(), path) ? read_file(registry_.files(), path, kAuditLimit, Links::kRefuse) : "";
+  write_file_atomic(registry_.files(), path, text + print_audit(record) + "\n");
+}
+
+void RegistryWriter::require_mine() const { require_fence(registry_, fence_); }
+
+}  // namespace fmtrain

@@ -1,0 +1,88 @@
+// A registry of one model: its versions, which of them is in use, and who changed that.
+//
+//   versions/000123/      model directory and lineage.json; written once, never changed
+//   cards/000123.json     copy of lineage.json, kept when the weights go
+//   aliases.json          {champion, previous, challenger}, fence, last change; replaced whole
+//   audit.jsonl           a line a change
+//   cycles/000007/        cycle.h
+//   lock.json             run_lock.h: one writer at a time
+//
+// Readers need no lock: versions do not change and aliases.json is replaced by rename. Writers hold the lock of the directory.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "runtime/continual/aliases.h"
+#include "runtime/continual/lineage.h"
+#include "runtime/file_ops.h"
+
+namespace fmtrain {
+
+class Registry {
+ public:
+  Registry(FileOps& files, std::string directory) : files_(files), directory_(std::move(directory)) {}
+
+  /// Nothing but zeros before the first change. CheckpointError where it is damaged; StorageError.
+  Aliases aliases() const;
+  std::vector<int64_t> versions() const;  ///< whose weights are there, ascending
+  /// Of any version that ever was. ConfigError where there was none, CheckpointError where it is damaged.
+  Lineage lineage(int64_t version) const;
+  /// The directory of a version, of which every byte has just been hashed and compared with its lineage. CheckpointError naming
+  /// the file that differs, is missing, or does not belong there; ConfigError where the version is not there.
+  std::string verified(int64_t version) const;
+  std::vector<AuditRecord> audit() const;  ///< oldest first
+
+  const std::string& directory() const { return directory_; }
+  FileOps& files() const { return files_; }
+  std::string version_directory(int64_t version) const { return directory_ + "/versions/" + version_name(version); }
+  std::string card(int64_t version) const { return directory_ + "/cards/" + version_name(version) + ".json"; }
+
+ private:
+  FileOps& files_;
+  std::string directory_;
+};
+
+/// Permission to write: the generation of the lock that the writer holds, and whether it still does.
+struct Fence {
+  int64_t generation = 0;
+  std::function<bool(std::string* why)> still_mine;  ///< asked right before every rename that publishes
+};
+
+/// Throws Error with kLocked unless both hold: the lock's file says who may write, and the fence in aliases.json stops a writer
+/// whose lock was removed by hand. Between this and the rename after it a few microseconds remain.
+void require_fence(const Registry& registry, const Fence& fence);
+
+class RegistryWriter {
+ public:
+  /// Makes the directories, removes what killed writers left, and adds the audit line that one may owe. Throws Error with kLocked
+  /// when a writer with a higher fence was here; StorageError.
+  RegistryWriter(Registry& registry, Fence fence);
+
+  int64_t next_version() const;  ///< one above all that ever were
+  /// Copies the model directory `from` as version `lineage.version`; `lineage.files` is filled here. A version that is there is
+  /// left as it is: ConfigError when its lineage says something else. So it can be called again after a kill.
+  void add(const std::string& from, Lineage lineage);
+
+  /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when the change before was the same, so
+  /// that a step that was killed can be repeated. `now`: seconds, UTC.
+  void challenge(int64_t version, int64_t now);                             ///< becomes challenger
+  void promote(int64_t version, const std::string& reason, int64_t now);    ///< verified; champion becomes previous
+  void reject(int64_t version, const std::string& reason, int64_t now);     ///< is challenger no more
+  /// Champion and previous change places, after the previous one was verified; returns the champion. ConfigError without one.
+  int64_t rollback(const std::string& reason, int64_t now);
+
+  /// Removes the weights of all but champion, previous, challenger and the `keep` versions promoted before the champion. Cards stay.
+  std::vector<int64_t> prune(int64_t keep = 3);
+
+ private:
+  void change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now);
+  void append_audit(const AuditRecord& record);
+  void remove_leftovers() const;
+  void require_mine() const;
+  Registry& registry_;
+  Fence fence_;
+};
+
+}  // namespace fmtrain
