@@ -94,6 +94,7 @@ std::pair<double, double> input_parts(const Config& config) {
 int child(const StartupOptions& o) {
   std::vector<double> marks{o.launched, process_start(), bench_clock()};
   std::optional<MpiSession> session;
+  skip_networks_on_one_host();
   if (launched_by_mpi()) session.emplace(launched_processes());
   {
     const auto comm = session ? make_mpi_communicator(*session) : make_single_communicator();

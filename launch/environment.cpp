@@ -54,6 +54,12 @@ int launched_processes() {
   return 0;
 }
 
+void skip_networks_on_one_host() {
+  const auto ranks = number_of("OMPI_COMM_WORLD_SIZE");
+  const bool one_host = ranks > 0 && number_of("OMPI_COMM_WORLD_LOCAL_SIZE") == ranks;
+  if (one_host && !std::getenv("OMPI_MCA_pml") && !std::getenv("OMPI_MCA_mtl")) setenv("OMPI_MCA_pml", "^ucx,cm", 1);
+}
+
 bool gpu_sharing_wanted() { return text_of("NCCL_MULTI_RANK_GPU_ENABLE") == "1"; }
 
 std::vector<std::pair<std::string, std::string>> recorded_environment() {

@@ -24,6 +24,10 @@ bool launched_by_mpi();
 int launched_processes();
 
 /// NCCL is told that ranks may share a GPU (NCCL_MULTI_RANK_GPU_ENABLE=1).
+/// Before MPI is initialised: where all ranks are on one host, Open MPI shall not look for networks (its layers ucx and cm), which
+/// takes 0.2 s; shared memory is left. A choice of the user's (--mca pml or mtl) stays.
+void skip_networks_on_one_host();
+
 bool gpu_sharing_wanted();
 
 /// Name and value of what a failure record may have of the environment: a fixed list, nothing else is ever written.

@@ -208,6 +208,7 @@ void join(World& world, Ending& ending, const Config& config, MpiSession* sessio
 void join_launched(std::optional<MpiSession>& session) try {
   if (!launched_by_mpi()) return;
   die_with_parent();
+  skip_networks_on_one_host();
   session.emplace(launched_processes());
 } catch (const CommError& error) {
   throw ConfigError(error.what());

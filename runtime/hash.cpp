@@ -14,16 +14,6 @@
 namespace fmtrain {
 namespace {
 
-std::string hex(const unsigned char* bytes, size_t n) {
-  static const char* digits = "0123456789abcdef";
-  std::string out;
-  for (size_t i = 0; i < n; ++i) {
-    out += digits[bytes[i] >> 4];
-    out += digits[bytes[i] & 15];
-  }
-  return out;
-}
-
 EVP_MD_CTX* context(void* p) { return static_cast<EVP_MD_CTX*>(p); }
 
 std::array<uint32_t, 256> crc32c_table() {
@@ -38,6 +28,17 @@ std::array<uint32_t, 256> crc32c_table() {
 
 }  // namespace
 
+std::string hex_of(const void* data, size_t bytes) {
+  static const char* digits = "0123456789abcdef";
+  const auto* at = static_cast<const unsigned char*>(data);
+  std::string out;
+  for (size_t i = 0; i < bytes; ++i) {
+    out += digits[at[i] >> 4];
+    out += digits[at[i] & 15];
+  }
+  return out;
+}
+
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex(context(context_), EVP_sha256(), nullptr); }
 Sha256::~Sha256() { EVP_MD_CTX_free(context(context_)); }
 void Sha256::update(const void* data, size_t bytes) { EVP_DigestUpdate(context(context_), data, bytes); }
@@ -46,7 +47,7 @@ std::string Sha256::hex() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int n = 0;
   EVP_DigestFinal_ex(context(context_), digest, &n);
-  return fmtrain::hex(digest, n);
+  return hex_of(digest, n);
 }
 
 std::string sha256_hex(const void* data, size_t bytes) {
@@ -69,7 +70,7 @@ std::string sha256_file(const std::string& path) {
 std::string xxh3_hex(const void* data, size_t bytes) {
   XXH128_canonical_t digest;
   XXH128_canonicalFromHash(&digest, XXH3_128bits(data, bytes));
-  return hex(digest.digest, sizeof digest.digest);
+  return hex_of(digest.digest, sizeof digest.digest);
 }
 
 Xxh3::Xxh3() : state_(XXH3_createState()) { XXH3_128bits_reset(static_cast<XXH3_state_t*>(state_)); }
@@ -81,7 +82,7 @@ void Xxh3::update(const void* data, size_t bytes) { XXH3_128bits_update(static_c
 std::string Xxh3::hex() const {
   XXH128_canonical_t digest;
   XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(static_cast<XXH3_state_t*>(state_)));
-  return fmtrain::hex(digest.digest, sizeof digest.digest);
+  return hex_of(digest.digest, sizeof digest.digest);
 }
 
 uint64_t xxh3_64(const void* data, size_t bytes) { return XXH3_64bits(data, bytes); }

@@ -20,6 +20,8 @@ class Sha256 {
   void* context_;
 };
 
+/// Two lower-case digits a byte.
+std::string hex_of(const void* data, size_t bytes);
 std::string sha256_hex(const void* data, size_t bytes);
 /// SHA-256 of a whole file; throws StorageError naming it.
 std::string sha256_file(const std::string& path);

@@ -67,24 +67,33 @@ bool is_head(const std::string& name) { return name.compare(0, 11, "classifier."
 
 at::ScalarType scalar_type(const std::string& dtype) { return dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : dtype == "BF16" ? at::kBFloat16 : at::kByte; }
 
-/// In pieces, for isfinite makes several tensors of its argument's size.
+/// An infinity or a NaN has all bits of the exponent.
 bool finite(const at::Tensor& values) {
-  constexpr int64_t kPiece = 1 << 20;
-  for (const auto& piece : values.reshape(-1).split(kPiece))
-    if (!at::isfinite(piece).all().item<bool>()) return false;
-  return true;
+  if (values.scalar_type() != at::kFloat) return at::isfinite(values).all().item<bool>();
+  constexpr uint32_t kExponent = 0x7f800000;
+  const auto* bits = static_cast<const uint32_t*>(values.const_data_ptr());
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < values.numel(); ++i) bad |= (bits[i] & kExponent) == kExponent;
+  return bad == 0;
 }
 
-void load_one(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p) {
+/// Each piece is hashed, looked at and copied while it is in cache.
+void load_one(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p, Sha256& hash) {
   const auto& t = file.header().tensors[index];
   if (scalar_type(t.dtype) == at::kByte) throw ConfigError(path + ": tensor " + quoted(t.name) + ": dtype " + t.dtype + " is not F32, F16 or BF16");
   if (t.shape != p.value.sizes().vec())
     throw ConfigError(path + ": tensor " + quoted(t.name) + ": its shape is not the one config.json gives for " + p.name);
   const at::NoGradGuard no_grad;
-  auto source = at::empty(t.shape, scalar_type(t.dtype));
-  file.read(index, source.data_ptr());
-  if (!finite(source)) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
-  p.value.data().copy_(source);
+  const auto target = p.value.data().view(-1);
+  const auto type = scalar_type(t.dtype);
+  int64_t at = 0;
+  file.read(index, [&](std::string_view piece) {
+    hash.update(piece.data(), piece.size());
+    const auto source = at::from_blob(const_cast<char*>(piece.data()), {std::ssize(piece) / static_cast<int64_t>(c10::elementSize(type))}, type);
+    if (!finite(source)) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
+    target.narrow(0, at, source.numel()).copy_(source);
+    at += source.numel();
+  });
 }
 
 void erase_code(Json& json) {
@@ -221,6 +230,8 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
   const SafetensorsFile file(path);
   LoadedWeights result;
   std::set<std::string> loaded;
+  Sha256 hash;  // of the file, for its tensors come in the file's order
+  hash.update(file.start().data(), file.start().size());
   for (size_t i = 0; i < file.header().tensors.size(); ++i) {
     const auto& original = file.header().tensors[i].name;
     const auto name = renamed(original);
@@ -229,9 +240,10 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
     const bool other_head = found != parameters.end() && name.compare(0, 11, "classifier.") == 0 && file.header().tensors[i].shape != found->value.sizes().vec();
     if (found != parameters.end() && !other_head) {
       if (!loaded.insert(name).second) throw ConfigError(path + ": two tensors are named " + quoted(name));
-      load_one(file, path, i, *found);
+      load_one(file, path, i, *found, hash);
     } else if (ignorable(name) || other_head) {
       result.notes.push_back("not used: " + original);
+      file.read(i, [&](std::string_view piece) { hash.update(piece.data(), piece.size()); });
     } else {
       throw ConfigError(path + ": tensor " + quoted(original) + " has no place in the model");
     }
@@ -242,7 +254,7 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
     result.notes.push_back("new: " + p.name);
   }
   model.parameters_changed();
-  result.sha256 = sha256_file(path);
+  result.sha256 = hash.hex();
   return result;
 }
 

@@ -173,16 +173,16 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
   try {
     int64_t bytes = 0;
     if (const int error = files.size(fd_, &bytes)) fail(std::string("cannot be read: ") + std::strerror(error));
-    std::string prefix(8, '\0');
+    start_.resize(8);
     if (bytes < 8) fail("shorter than 8 bytes");
-    if (const int error = files.read(fd_, prefix.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
-    if (const uint64_t length = header_length(prefix);
+    if (const int error = files.read(fd_, start_.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
+    if (const uint64_t length = header_length(start_);
         length <= static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, bytes - 8))) {
-      prefix.resize(8 + length);
-      if (const int error = files.read(fd_, prefix.data(), prefix.size(), 0))
+      start_.resize(8 + length);
+      if (const int error = files.read(fd_, start_.data(), start_.size(), 0))
         fail(std::string("cannot be read: ") + std::strerror(error));
     }
-    header_ = parse_safetensors_header(prefix, bytes);
+    header_ = parse_safetensors_header(start_, bytes);
   } catch (const std::exception& error) {
     files.close(fd_);
     throw ConfigError(path + ": " + error.what());
@@ -192,10 +192,19 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
 SafetensorsFile::~SafetensorsFile() { posix_files().close(fd_); }
 
 void SafetensorsFile::read(size_t tensor, void* to) const {
+  read(tensor, [at = static_cast<char*>(to)](std::string_view piece) mutable { at = std::copy(piece.begin(), piece.end(), at); });
+}
+
+void SafetensorsFile::read(size_t tensor, const std::function<void(std::string_view)>& use) const {
+  constexpr int64_t kPiece = 256 << 10;  // stays in the second-level cache while it is used
   const auto& t = header_.tensors.at(tensor);
-  const auto bytes = static_cast<size_t>(t.end - t.begin);
-  const int error = posix_files().read(fd_, to, bytes, header_.data_start + t.begin);
-  if (error) throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": cannot be read: " + std::strerror(error));
+  std::string piece;
+  for (int64_t at = t.begin; at < t.end; at += kPiece) {
+    piece.resize(static_cast<size_t>(std::min(kPiece, t.end - at)));
+    if (const int error = posix_files().read(fd_, piece.data(), piece.size(), header_.data_start + at))
+      throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": cannot be read: " + std::strerror(error));
+    use(piece);
+  }
 }
 
 }  // namespace fmtrain

@@ -1,6 +1,7 @@
 // The safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors without gaps.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -40,12 +41,17 @@ class SafetensorsFile {
   SafetensorsFile(const SafetensorsFile&) = delete;
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
   const SafetensorsHeader& header() const { return header_; }
+  /// The 8 bytes and the header as they stand in the file; the tensors follow in their order, without gaps.
+  const std::string& start() const { return start_; }
   /// The bytes of one tensor.
   void read(size_t tensor, void* to) const;
+  /// The same piece by piece; `use` gets the pieces in order, each a whole number of elements, which it may not keep.
+  void read(size_t tensor, const std::function<void(std::string_view)>& use) const;
 
  private:
   std::string path_;
   int fd_ = -1;
+  std::string start_;
   SafetensorsHeader header_;
 };
 

@@ -47,16 +47,16 @@ Optimizer::Optimizer(const UpdateOptions& options, const FlatLayout& layout, std
     deepest_ = std::max(deepest_, depths_.back());
   }
   const Booking booking(Purpose::kOptimizer);
-  const auto start = at::cat(of_layout(values));
+  const auto pieces = of_layout(values);
+  int64_t numel = 0;
+  for (const auto& piece : pieces) numel += piece.numel();
   const auto home = options.offload ? values.options().device(at::kCPU) : values.options();
   for (const auto& name : optimizer_states(config_, options.l2_start))
-    state_.emplace_back(name, name == "start/" ? start.to(home)
-                              : name == "ema/" ? start.to(home, /*non_blocking=*/false, /*copy=*/true)
-                                               : at::zeros({start.numel()}, home));
+    state_.emplace_back(name, name == "start/" || name == "ema/" ? at::cat(pieces).to(home) : at::zeros({numel}, home));
   if (!options.offload) return;
   const auto bridge = home.pinned_memory(values.is_cuda());
-  host_values_ = booked(at::empty({start.numel()}, bridge), Purpose::kOptimizer);
-  host_gradients_ = booked(at::empty({start.numel()}, bridge), Purpose::kOptimizer);
+  host_values_ = booked(at::empty({numel}, bridge), Purpose::kOptimizer);
+  host_gradients_ = booked(at::empty({numel}, bridge), Purpose::kOptimizer);
   values_changed(values);
 }
 

@@ -4,11 +4,12 @@
 
 #include "runtime/errors.h"
 #include "runtime/hash.h"
+#include "runtime/program_id.h"
 
 namespace fmtrain {
 namespace {
 
-int64_t short_hash(const std::string& sha256_hex_digits) { return static_cast<int64_t>(std::stoull(sha256_hex_digits.substr(0, 16), nullptr, 16)); }
+int64_t short_hash(const std::string& hex_digits) { return static_cast<int64_t>(std::stoull(hex_digits.substr(0, 16), nullptr, 16)); }
 
 }  // namespace
 
@@ -16,7 +17,7 @@ void check_agreement(Communicator& comm, const std::string& config) {
   if (comm.size() == 1) return;
   auto mine = at::empty({2}, at::kLong), all = at::empty({2 * comm.size()}, at::kLong);
   mine.data_ptr<int64_t>()[0] = short_hash(sha256_hex(config.data(), config.size()));
-  mine.data_ptr<int64_t>()[1] = short_hash(sha256_file("/proc/self/exe"));
+  mine.data_ptr<int64_t>()[1] = short_hash(program_id());
   comm.all_gather(all, mine).wait();
   const int64_t* of = all.data_ptr<int64_t>();
   constexpr int kShown = 8;

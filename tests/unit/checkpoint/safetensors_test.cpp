@@ -148,6 +148,29 @@ TEST(Safetensors, AHundredThousandTensorsTakeNoTime) {
 
 class SafetensorsFiles : public TemporaryFolder {};
 
+TEST_F(SafetensorsFiles, ALargeTensorComesInPieces) {
+  SafetensorsHeader header;
+  header.tensors.push_back({"first", "F16", {3}, 0, 0});
+  header.tensors.push_back({"large", "F32", {300'000}, 0, 0});
+  std::string content = make_safetensors_header(header);
+  for (int i = 0; i < 6 + 1'200'000; ++i) content += static_cast<char>(i * 7 + i / 1000);
+  write("file", content);
+  const SafetensorsFile file(path("file"));
+  EXPECT_EQ(file.start(), content.substr(0, file.start().size()));
+  std::string pieces;
+  int count = 0;
+  file.read(1, [&](std::string_view piece) {
+    EXPECT_EQ(piece.size() % 4, 0u);
+    pieces += piece;
+    ++count;
+  });
+  EXPECT_GT(count, 1);
+  EXPECT_EQ(pieces, content.substr(file.start().size() + 6));
+  std::string whole(1'200'000, '\0');
+  file.read(1, whole.data());
+  EXPECT_EQ(whole, pieces);
+}
+
 TEST_F(SafetensorsFiles, WhatIsWrittenIsRead) {
   SafetensorsHeader header;
   header.metadata = {{"format", "pt"}, {"x", "\xc3\xa9 \"quoted\""}};

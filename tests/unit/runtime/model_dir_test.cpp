@@ -7,6 +7,7 @@
 
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/errors.h"
+#include "runtime/hash.h"
 #include "tests/support/fail_files.h"
 #include "tests/unit/runtime/tiny_model.h"
 
@@ -93,6 +94,7 @@ TEST_F(ModelDir, OldNamesAndOtherHeads) {
   old["pooler.dense.bias"] = at::zeros({16});
   const auto target = model(2);
   const auto loaded = load(*target, old);
+  EXPECT_EQ(loaded.sha256, sha256_file(path("base/model.safetensors")));  // with what is not used
   EXPECT_THAT(loaded.notes,
               testing::UnorderedElementsAre("not used: classifier.weight", "not used: cls.predictions.bias",
                                             "not used: pooler.dense.bias", "new: classifier.weight", "new: classifier.bias"));
