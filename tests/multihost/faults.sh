@@ -12,7 +12,7 @@ ranks() { pgrep -f "^$fmtrain .*run.dir=$work/" || true; }
 rank() {  # NUMBER: its process
   local pid
   for pid in $(ranks); do
-    if tr '\0' '\n' < "/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then echo "$pid"; fi
+    if grep -zqx "OMPI_COMM_WORLD_RANK=$1" "/proc/$pid/environ"; then echo "$pid"; fi
   done
 }
 steps() { if [[ -f $work/run/log.jsonl ]]; then wc -l < "$work/run/log.jsonl"; else echo 0; fi; }
@@ -58,6 +58,7 @@ stop() {
 }
 kill_host() {  # the launcher sees it, ends all 2 s later, and has its own code for it; nobody on the host is left to say anything
   local code=0
+  sleep 2  # a connection must have stood at two looks
   kill -KILL "$(rank 2)" "$(rank 3)"
   ended 10
   wait "$job" || code=$?
