@@ -19,6 +19,7 @@
 #include "runtime/model_dir.h"
 #include "runtime/out_of_memory.h"
 #include "runtime/replicas.h"
+#include "runtime/rooted_files.h"
 #include "runtime/run_inputs.h"
 #include "runtime/run_outputs.h"
 #include "runtime/stragglers.h"
@@ -49,8 +50,8 @@ class Trainer {
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         unfreezing_(unfreeze_schedule(config.finetune, *inputs_.model, plan_.steps_per_epoch())),
-        engine_(make_engine()),
-        checkpoints_(outputs_.checkpoint_dir(), posix_files(), comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
+        engine_(make_engine()), files_(posix_files(), outputs_.checkpoint_dir()),
+        checkpoints_(outputs_.checkpoint_dir(), files_, comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
         leaf_check_(comm, options.host, kind_of(options)) {
     check_ranks(config.batch, comm.size());
   }
@@ -333,6 +334,7 @@ class Trainer {
   std::vector<ParameterGroup> groups_;
   std::vector<Unfreezing> unfreezing_;
   std::unique_ptr<Engine> engine_;
+  RootedFiles files_;  ///< of checkpoints_
   CheckpointStore checkpoints_;
   Stragglers stragglers_;
   LeafCheck leaf_check_;
