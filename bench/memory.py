@@ -8,9 +8,9 @@ DIR: a model directory with a WordPiece tokenizer of 30,522 ids; its shape is re
 weights. Three updates with AdamW, one leaf a rank. Rows that are measured again replace those of OUT.json; writes OUT.json, OUT.md.
 
 States: parameters (with the bf16 copy) and optimizer at the end, gradients at their peak, largest rank. Bytes held, for P parameters,
-of which W are multiplied with, and N ranks: stage 0: 16 P, 1: 4 P + 12 P / N, 2 and 3: 16 P / N and two buckets of 16 MiB (a tensor
-that spans two fills both); bf16 adds 2 W on every rank. ZeRO's own formulas (Rajbhandari et al., 2020) stand beside them, for bf16:
-16 P, 4 P + 12 P / N, 2 P + 14 P / N, 16 P / N; for fp32: 16 P, 8 P + 8 P / N, 4 P + 12 P / N, 16 P / N.
+of which W are multiplied with, and N ranks: HELD below; fp32 gradients also where products are bf16. ZeRO's own formulas (PUBLISHED;
+Rajbhandari et al., 2020, where bf16 parameters and gradients have 2 bytes) stand beside them, and why more is held, where it is more
+than 3 %.
 
 Activations: one rank; predicted by `fmtrain check` from the same config, so from the same leaves; "x 4": four sentences of the data
 joined to one. "Process": peak of the rank's anonymous and shared pages, read from /proc every 10 ms. Pages of files (libraries, mapped
@@ -29,6 +29,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIZES = {"minilm": (384, 6), "base": (768, 12)}
 LEAVES = [(4, 1), (16, 1), (32, 1), (8, 4)]  # samples of a leaf, sentences of the data in each
 MIB = 2**20
+# Bytes of a rank by stage. B: two gradient buckets of 16 MiB, of which a model smaller than that fills less.
+HELD = ["16 P", "4 P + 12 P / N", "16 P / N + B", "16 P / N + B"]
+PUBLISHED = {"fp32": ["16 P", "8 P + 8 P / N", "4 P + 12 P / N", "16 P / N"], "bf16": ["16 P", "4 P + 12 P / N", "2 P + 14 P / N", "16 P / N"]}
+GRADIENTS = "they are fp32 here, 4 bytes and not the published 2, so that their sums have the same bits for every number of ranks"
+COPY = "the 16-bit copy of W stands whole on every rank, where ZeRO shares out its 16-bit parameters too and gathers them layer by layer"
+BUCKETS = "two buckets of 16 MiB collect gradients while their owner's sum is made; they do not grow with the model"
 
 
 def model_dir(o, work, size):
@@ -119,14 +125,29 @@ def mib(bytes_, digits=1):
     return f"{bytes_ / MIB:.{digits}f}"
 
 
+def held_formula(row):
+    return HELD[row["stage"]] + (" + 2 W" if row["precision"] == "bf16" else "")
+
+
+def why(row):
+    """Causes of what is held beyond 1.03 of ZeRO's formula."""
+    if sum(row["counted"].values()) <= 1.03 * row["published"]:
+        return ""
+    of_copy = "gradients" if row["stage"] < 3 else "copy"
+    return ", ".join([of_copy] * (row["precision"] == "bf16") + ["buckets"] * (row["stage"] >= 2))
+
+
 def tables(rows):
-    lines = ["| model | precision | P, million | N | stage | parameters | gradients | optimizer | counted, MiB | held by formula, MiB | ratio "
-             "| ZeRO's formula, MiB | PSS, mean MiB |", "|" + "---|" * 13]
+    lines = ["| model | precision | P, million | N | stage | parameters | gradients | optimizer | counted, MiB | held, bytes | held, MiB | counted / held "
+             "| ZeRO's formula, bytes | ZeRO's formula, MiB | counted / ZeRO's | more than 1.03 by | PSS, mean MiB |", "|" + "---|" * 17]
     for r in (r for r in rows if r["table"] == "states"):
         c = r["counted"]
         lines.append(f"| {r['size']} | {r['precision']} | {r['parameters'] / 1e6:.1f} | {r['ranks']} | {r['stage']} | " +
-                     " | ".join(mib(c[k]) for k in ("parameters", "gradients", "optimizer")) + f" | {mib(sum(c.values()))} | {mib(r['formula'])} | "
-                     f"{r['ratio']:.3f} | {mib(r['published'])} | {mib(sum(r['pss']) / len(r['pss']), 0)} |")
+                     " | ".join(mib(c[k]) for k in ("parameters", "gradients", "optimizer")) +
+                     f" | {mib(sum(c.values()))} | {held_formula(r)} | {mib(r['formula'])} | {r['ratio']:.3f} | {PUBLISHED[r['precision']][r['stage']]} | "
+                     f"{mib(r['published'])} | {sum(c.values()) / r['published']:.3f} | {why(r)} | {mib(sum(r['pss']) / len(r['pss']), 0)} |")
+    lines += ["", "P parameters, of which W stand in products, N ranks, B two gradient buckets of 16 MiB. Gradients are fp32 in both precisions; with bf16 a",
+              "16-bit copy of W stands beside the fp32 parameters.", f"More than 1.03: gradients: {GRADIENTS}; copy: {COPY}; buckets: {BUCKETS}."]
     lines += ["", "| model | precision | recompute | samples of a leaf | activations counted, MiB | predicted, MiB | predicted / counted "
               "| total predicted, MiB | process, MiB | predicted / process |", "|" + "---|" * 10]
     for r in (r for r in rows if r["table"] == "activations"):
