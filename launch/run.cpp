@@ -103,10 +103,10 @@ class LostHosts {
  public:
   LostHosts(const Ending& ending, const Communicator& comm) : ending_(ending), comm_(comm) {}
 
-  /// Only what is waited for was needed. Quiet before the run directory is this run's, and once its owner is another, which ends this
-  /// run's ranks too; and where a rank that ended the job has said why.
+  /// Only what is waited for was needed. Quiet until the run directory is surely this run's (its lock is taken in "load"), and once its
+  /// owner is another; rank 0 ends the job for both without a record there. Quiet where a rank that ended the job has said why.
   std::string operator()() {
-    if (std::string_view(ending_.status.phase()) == "init") return {};
+    if (const std::string_view phase = ending_.status.phase(); phase == "init" || phase == "load") return {};
     if (lock_.empty()) lock_ = lock();
     const std::string& address = connections_.closed();
     if (address.empty()) return {};
