@@ -13,7 +13,8 @@ namespace fmtrain {
 class Draws {
  public:
   Draws(uint64_t seed, uint32_t purpose, uint64_t stream)
-      : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, stream_(static_cast<uint32_t>(stream)), purpose_(purpose) {}
+      : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, stream_(static_cast<uint32_t>(stream)),
+        purpose_(purpose) {}
 
   /// Word i of the stream.
   uint64_t bits(uint64_t i) {

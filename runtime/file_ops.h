@@ -1,4 +1,4 @@
-// The one seam to the file system for checkpoints and model directories, so that tests can fail any call.
+// The one seam to the file system for checkpoints, model directories and registries, so that tests can fail any call.
 // Every call returns 0 or an errno value; only EINTR of open and write is retried inside.
 #pragma once
 #include <cerrno>

@@ -7,8 +7,8 @@
 
 namespace fmtrain {
 
-/// n examples on which the models differ with probability `discordance`, so that the challenger's true gain in accuracy is `gain`;
-/// where they agree, they are right with probability 0.9. Two strata.
+/// n examples on which the models differ with probability `discordance`, so that the challenger's true gain in accuracy is
+/// `gain`; where they agree, they are right with probability 0.9. Two strata.
 inline PairedCounts simulated_pair(int64_t n, double discordance, double gain, uint64_t seed) {
   Draws draws(seed, 0x67617465, 0);
   PairedCounts counts{2, {}, {}, {}};

@@ -18,8 +18,8 @@ int64_t version_member(const Json& record, const char* name) {
 }
 
 Json audit_json(const AuditRecord& r) {
-  return {{"number", r.number}, {"time", r.time}, {"action", r.action}, {"version", name_or_null(r.version)}, {"fence", r.fence},
-          {"reason", r.reason}};
+  return {{"number", r.number}, {"time", r.time},    {"action", r.action}, {"version", name_or_null(r.version)},
+          {"fence", r.fence},   {"reason", r.reason}};
 }
 
 }  // namespace
@@ -27,15 +27,24 @@ Json audit_json(const AuditRecord& r) {
 std::string print_aliases(const Aliases& a) {
   Json promoted = Json::array();
   for (const int64_t version : a.promoted) promoted.push_back(version_name(version));
-  return seal({{"format", 1}, {"champion", name_or_null(a.champion)}, {"previous", name_or_null(a.previous)},
-               {"challenger", name_or_null(a.challenger)}, {"fence", a.fence}, {"promoted", promoted}, {"last", audit_json(a.last)}});
+  return seal({{"format", 1},
+               {"champion", name_or_null(a.champion)},
+               {"previous", name_or_null(a.previous)},
+               {"challenger", name_or_null(a.challenger)},
+               {"fence", a.fence},
+               {"promoted", promoted},
+               {"last", audit_json(a.last)}});
 }
 
 Aliases parse_aliases(const Json& record) {
   require_members(record, {"format", "champion", "previous", "challenger", "fence", "promoted", "last"});
   whole_of(record, "format", 1, 1);
-  Aliases a{version_member(record, "champion"), version_member(record, "previous"), version_member(record, "challenger"),
-            whole_of(record, "fence"), {}, parse_audit(record.at("last"))};
+  Aliases a{version_member(record, "champion"),
+            version_member(record, "previous"),
+            version_member(record, "challenger"),
+            whole_of(record, "fence"),
+            {},
+            parse_audit(record.at("last"))};
   if (!record.at("promoted").is_array()) throw std::runtime_error("promoted is not a list");
   for (const Json& name : record.at("promoted")) {
     a.promoted.push_back(name.is_string() ? version_of(name.get<std::string>()) : 0);
@@ -50,8 +59,8 @@ std::string print_audit(const AuditRecord& record) {
 
 AuditRecord parse_audit(const Json& record) {
   require_members(record, {"number", "time", "action", "version", "fence", "reason"});
-  return {whole_of(record, "number", 1), whole_of(record, "time"), text_of(record, "action", 32), version_member(record, "version"),
-          whole_of(record, "fence"), text_of(record, "reason")};
+  return {whole_of(record, "number", 1),     whole_of(record, "time"),  text_of(record, "action", 32),
+          version_member(record, "version"), whole_of(record, "fence"), text_of(record, "reason")};
 }
 
 }  // namespace fmtrain

@@ -10,9 +10,9 @@ namespace fmtrain {
 
 /// A change of aliases, as a line of audit.jsonl.
 struct AuditRecord {
-  int64_t number = 0;    ///< from 1, without gaps
-  int64_t time = 0;      ///< seconds since 1970, UTC
-  std::string action;    ///< promote, reject, challenge, rollback
+  int64_t number = 0;  ///< from 1, without gaps
+  int64_t time = 0;    ///< seconds since 1970, UTC
+  std::string action;  ///< promote, reject, challenge, rollback
   int64_t version = 0;
   int64_t fence = 0;
   std::string reason;

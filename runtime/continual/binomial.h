@@ -16,8 +16,8 @@ class BinomialDraws {
  public:
   /// `factorials`: log_factorials(largest n or more); it must outlive this. 0 <= p <= 1.
   BinomialDraws(double p, const std::vector<double>& factorials);
-  /// By inversion of u in (0, 1). Outcomes are tried from the most likely one outwards, in about two standard deviations of steps;
-  /// any fixed order of outcomes gives the same distribution.
+  /// By inversion of u in (0, 1). Outcomes are tried from the most likely one outwards, in about two standard deviations of
+  /// steps; any fixed order of outcomes gives the same distribution.
   int64_t draw(double u, int64_t n) const;
 
  private:

@@ -6,7 +6,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr double kLeast = 1e-30;  ///< of a probability whose logarithm is taken
+constexpr double kLeast = 1e-30;                  ///< of a probability whose logarithm is taken
 constexpr double kLowest = 0.01, kHighest = 100;  ///< of 1 / T, and so of T
 
 /// First two derivatives, by b = 1 / T, of sum_i (ln sum_c p_ic^b - b ln p_iy): the negative log likelihood.
@@ -56,7 +56,8 @@ std::vector<float> scaled(const Probabilities& probabilities, double temperature
     const auto row = probabilities.row(i);
     const double top = std::max<double>(*std::max_element(row.begin(), row.end()), kLeast);
     double sum = 0;
-    for (size_t c = 0; c < row.size(); ++c) sum += weights[c] = std::pow(std::max<double>(row[c], kLeast) / top, 1 / temperature);
+    for (size_t c = 0; c < row.size(); ++c)
+      sum += weights[c] = std::pow(std::max<double>(row[c], kLeast) / top, 1 / temperature);
     for (const double weight : weights) result.push_back(static_cast<float>(weight / sum));
   }
   return result;

@@ -29,8 +29,8 @@ std::vector<float> scaled(const Probabilities& probabilities, double temperature
 std::vector<double> confidences(const Probabilities& probabilities);
 std::vector<int32_t> predictions(const Probabilities& probabilities);
 
-/// Sum over `bins` bins of equal width (a bin holds its upper edge) of share * |accuracy - mean confidence|. A perfect model has
-/// about 0.024 at n = 1,000 and 0.054 at 200: no figure to judge by on few examples.
+/// Sum over `bins` bins of equal width (a bin holds its upper edge) of share * |accuracy - mean confidence|. A perfect model
+/// has about 0.024 at n = 1,000 and 0.054 at 200: no figure to judge by on few examples.
 double expected_calibration_error(std::span<const double> confidence, const std::vector<bool>& correct, int bins = 15);
 
 }  // namespace fmtrain

@@ -27,7 +27,8 @@ std::vector<Cell> merged(std::span<const int64_t> a, std::span<const int64_t> b,
   std::stable_sort(cells.begin(), cells.end(), [](const Cell& x, const Cell& y) { return x.both() < y.both(); });
   std::vector<Cell> result;
   for (const Cell& cell : cells) {
-    const bool joins = !result.empty() && (static_cast<double>(cell.both()) < least || static_cast<double>(result[0].both()) < least);
+    const bool joins =
+        !result.empty() && (static_cast<double>(cell.both()) < least || static_cast<double>(result[0].both()) < least);
     if (joins) result[0] = {result[0].a + cell.a, result[0].b + cell.b};
     else result.push_back(cell);
   }

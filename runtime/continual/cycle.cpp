@@ -29,12 +29,18 @@ CycleStage after(CycleStage stage) { return static_cast<CycleStage>(static_cast<
 
 Json work_after(CycleStage stage, CycleWork& work, const CycleState& state, const std::string& directory) {
   switch (stage) {
-    case CycleStage::kTriggered: return work.freeze(state, directory);
-    case CycleStage::kDataFrozen: return work.train(state, directory);
-    case CycleStage::kTrained: return work.evaluate(state, directory);
-    case CycleStage::kEvaluated: return work.decide(state, directory);
-    case CycleStage::kDecided: return work.publish(state, directory);
-    case CycleStage::kPublished: break;
+    case CycleStage::kTriggered:
+      return work.freeze(state, directory);
+    case CycleStage::kDataFrozen:
+      return work.train(state, directory);
+    case CycleStage::kTrained:
+      return work.evaluate(state, directory);
+    case CycleStage::kEvaluated:
+      return work.decide(state, directory);
+    case CycleStage::kDecided:
+      return work.publish(state, directory);
+    case CycleStage::kPublished:
+      break;
   }
   throw std::logic_error("a published cycle has no further stage");
 }
@@ -51,15 +57,20 @@ CycleOutcome outcome(const CycleState& cycle) {
 const char* cycle_stage_name(CycleStage stage) { return kStages[static_cast<size_t>(stage)]; }
 
 std::string print_cycle(const CycleState& state) {
-  return seal({{"format", 1}, {"number", state.number}, {"stage", cycle_stage_name(state.stage)}, {"version", version_name(state.version)},
-               {"fence", state.fence}, {"started", state.started}, {"records", state.records}});
+  return seal({{"format", 1},
+               {"number", state.number},
+               {"stage", cycle_stage_name(state.stage)},
+               {"version", version_name(state.version)},
+               {"fence", state.fence},
+               {"started", state.started},
+               {"records", state.records}});
 }
 
 CycleState parse_cycle(const Json& record) {
   require_members(record, {"format", "number", "stage", "version", "fence", "started", "records"});
   whole_of(record, "format", 1, 1);
   CycleState state{whole_of(record, "number", 1), stage_of(text_of(record, "stage")), version_of(text_of(record, "version")),
-                   whole_of(record, "fence"), whole_of(record, "started"), record.at("records")};
+                   whole_of(record, "fence"),     whole_of(record, "started"),        record.at("records")};
   if (!state.version) throw std::runtime_error("version is none");
   if (!state.records.is_object()) throw std::runtime_error("records is no object");
   for (size_t s = 0; s < kStages.size(); ++s)

@@ -21,7 +21,7 @@ enum class CycleStage { kTriggered, kDataFrozen, kTrained, kEvaluated, kDecided,
 const char* cycle_stage_name(CycleStage stage);  ///< as above
 
 struct CycleState {
-  int64_t number = 0;   ///< from 1, without gaps
+  int64_t number = 0;  ///< from 1, without gaps
   CycleStage stage = CycleStage::kTriggered;
   int64_t version = 0;  ///< of the registry, kept for the challenger
   int64_t fence = 0;    ///< of who wrote it last
@@ -35,8 +35,8 @@ std::string print_cycle(const CycleState& state);
 /// Throws std::runtime_error that says what is wrong.
 CycleState parse_cycle(const Json& record);
 
-/// The work of the stages; `directory` is the cycle's own, where it keeps what it made. Each returns the record of the stage that
-/// is reached by it.
+/// The work of the stages; `directory` is the cycle's own, where it keeps what it made. Each returns the record of the stage
+/// that is reached by it.
 class CycleWork {
  public:
   virtual ~CycleWork() = default;

@@ -9,16 +9,22 @@ namespace {
 
 const char* name(DriftVerdict verdict) {
   switch (verdict) {
-    case DriftVerdict::kNone: return "none";
-    case DriftVerdict::kSuspected: return "suspected";
-    case DriftVerdict::kDrift: return "drift";
-    case DriftVerdict::kInsufficientData: return "insufficient data";
+    case DriftVerdict::kNone:
+      return "none";
+    case DriftVerdict::kSuspected:
+      return "suspected";
+    case DriftVerdict::kDrift:
+      return "drift";
+    case DriftVerdict::kInsufficientData:
+      return "insufficient data";
   }
   return "";
 }
 
 Json json_of(const DriftReport::Classes& classes) {
-  return {{"chi_square", classes.chi_square.statistic}, {"p", classes.chi_square.p}, {"cells", classes.chi_square.cells},
+  return {{"chi_square", classes.chi_square.statistic},
+          {"p", classes.chi_square.p},
+          {"cells", classes.chi_square.cells},
           {"js_divergence", classes.js}};
 }
 
@@ -60,26 +66,32 @@ Json drift_json(const DriftReport& r, DriftVerdict verdict) {
   if (r.labelled) json["labels"] = json_of(*r.labelled);
   for (const auto& [quantity, psi] : r.psi) json["psi"][quantity] = {{"value", psi.value}, {"expected", psi.expected}};
   if (r.performance)
-    json["performance"] = {{"measured", json_of(r.performance->measured)}, {"cbpe", json_of(r.performance->cbpe)},
-                           {"atc", json_of(r.performance->atc)}, {"temperature", r.performance->temperature},
-                           {"cbpe_macro_f1", r.performance->cbpe_macro_f1}, {"dropped", r.dropped()}};
+    json["performance"] = {{"measured", json_of(r.performance->measured)},
+                           {"cbpe", json_of(r.performance->cbpe)},
+                           {"atc", json_of(r.performance->atc)},
+                           {"temperature", r.performance->temperature},
+                           {"cbpe_macro_f1", r.performance->cbpe_macro_f1},
+                           {"dropped", r.dropped()}};
   return json;
 }
 
 std::string drift_text(const DriftReport& r, DriftVerdict verdict) {
-  std::string text = line("%-20s %s (%lld new examples beside %lld)\n", "drift", name(verdict), static_cast<long long>(r.window),
-                          static_cast<long long>(r.reference));
+  std::string text = line("%-20s %s (%lld new examples beside %lld)\n", "drift", name(verdict),
+                          static_cast<long long>(r.window), static_cast<long long>(r.reference));
   if (!r.enough) return text;
-  text += line("%-20s MMD^2 %.5f, p %.4f (alpha %.3f), %.1f times the usual\n", "features", r.mmd.mmd2, r.mmd.p, r.alpha, r.severity);
+  text += line("%-20s MMD^2 %.5f, p %.4f (alpha %.3f), %.1f times the usual\n", "features", r.mmd.mmd2, r.mmd.p, r.alpha,
+               r.severity);
   int moved = 0;
   for (const double p : r.ks_p) moved += p <= r.alpha;
   text += line("%-20s %d of %d moved (KS, Holm)\n", "components", moved, static_cast<int>(r.ks_p.size()));
   if (r.predicted) text += text_of("predicted classes", *r.predicted);
   if (r.labelled) text += text_of("labels", *r.labelled);
-  for (const auto& [quantity, psi] : r.psi) text += line("%-20s PSI %.3f (%.3f without drift)\n", quantity.c_str(), psi.value, psi.expected);
+  for (const auto& [quantity, psi] : r.psi)
+    text += line("%-20s PSI %.3f (%.3f without drift)\n", quantity.c_str(), psi.value, psi.expected);
   if (r.performance)
-    text += line("%-20s measured %.1f %%, estimated %.1f %% (CBPE), %.1f %% (ATC)%s\n", "accuracy", 100 * r.performance->measured.value,
-                 100 * r.performance->cbpe.value, 100 * r.performance->atc.value, r.dropped() ? ": dropped" : "");
+    text += line("%-20s measured %.1f %%, estimated %.1f %% (CBPE), %.1f %% (ATC)%s\n", "accuracy",
+                 100 * r.performance->measured.value, 100 * r.performance->cbpe.value, 100 * r.performance->atc.value,
+                 r.dropped() ? ": dropped" : "");
   return text;
 }
 

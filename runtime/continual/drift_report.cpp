@@ -17,9 +17,11 @@ void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
 
-double severity(const DriftSample& reference, int64_t window, const MmdTest& test, const DriftOptions& options, const Ranks& ranks) {
+double severity(const DriftSample& reference, int64_t window, const MmdTest& test, const DriftOptions& options,
+                const Ranks& ranks) {
   const int64_t part = std::min(window, reference.examples() / 2);
-  auto usual = mmd2_of_splits(reference.features, reference.dims, part, options.splits, test.sigma, options.seed ^ kOtherSeed, ranks);
+  auto usual =
+      mmd2_of_splits(reference.features, reference.dims, part, options.splits, test.sigma, options.seed ^ kOtherSeed, ranks);
   std::sort(usual.begin(), usual.end());
   const double limit = percentile(usual, 0.95);
   return limit > 0 ? std::max(0.0, test.mmd2 / limit) : 0;
@@ -50,7 +52,8 @@ DriftReport::Classes classes_of(std::span<const int32_t> a, std::span<const int3
 DriftReport::Performance performance(const DriftSample& reference, const DriftSample& window) {
   DriftReport::Performance result;
   result.temperature = fit_temperature(reference.probabilities, reference.labels);
-  const auto old_values = scaled(reference.probabilities, result.temperature), new_values = scaled(window.probabilities, result.temperature);
+  const auto old_values = scaled(reference.probabilities, result.temperature),
+             new_values = scaled(window.probabilities, result.temperature);
   const Probabilities before{old_values, reference.probabilities.classes}, now{new_values, window.probabilities.classes};
   const auto predicted = predictions(before);
   std::vector<bool> correct;
@@ -86,7 +89,8 @@ bool DriftReport::dropped() const {
          performance_dropped(performance->measured, performance->atc);
 }
 
-DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options, const Ranks& ranks) {
+DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
+                        const Ranks& ranks) {
   DriftReport report;
   report.reference = reference.examples();
   report.window = window.examples();

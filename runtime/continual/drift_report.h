@@ -33,7 +33,7 @@ struct DriftSample {
 };
 
 struct DriftOptions {
-  double alpha = 0.01;         ///< of the decision; 0.05 would raise a false alarm in 93 % of years of weekly windows, 0.01 in 41 %
+  double alpha = 0.01;  ///< of the decision; 0.05 would raise a false alarm in 93 % of years of weekly windows, 0.01 in 41 %
   int64_t permutations = 500;  ///< smallest p 1 / 501
   int64_t least_window = 500;  ///< fewer examples: insufficient data
   int64_t components = 32;     ///< of PCA, for KS
@@ -46,10 +46,10 @@ struct DriftReport {
   bool enough = false;                ///< false: nothing below was computed
   double alpha = 0;
   MmdTest mmd;
-  /// MMD^2 over the 95th percentile of that of random splits of the reference into as many rows as the window has (at most half)
-  /// and the others; above 1: unusual.
+  /// MMD^2 over the 95th percentile of that of random splits of the reference into as many rows as the window has (at most
+  /// half) and the others; above 1: unusual.
   double severity = 0;
-  std::vector<double> ks_p;           ///< per principal component, after Holm
+  std::vector<double> ks_p;  ///< per principal component, after Holm
   struct Classes {
     ChiSquareTest chi_square;
     double js = 0;
@@ -68,9 +68,10 @@ struct DriftReport {
   bool dropped() const;
 };
 
-/// Every rank calls with the same data and gets the same report. Quantities are paired by name. Broken invariants (other dims or
-/// classes, a reference smaller than a window may be) throw std::invalid_argument.
-DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options, const Ranks& ranks = {});
+/// Every rank calls with the same data and gets the same report. Quantities are paired by name. Broken invariants (other dims
+/// or classes, a reference smaller than a window may be) throw std::invalid_argument.
+DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
+                        const Ranks& ranks = {});
 
 enum class DriftVerdict { kNone, kSuspected, kDrift, kInsufficientData };
 

@@ -47,8 +47,10 @@ std::vector<Example> parse_manifest(std::string_view text) {
   for (const Json& line : record.at("examples")) {
     if (!line.is_array() || line.size() != 3) throw std::runtime_error("an example is not [hash, class, time]");
     const Json named{{"hash", line[0]}, {"class", line[1]}, {"time", line[2]}};
-    examples.push_back({sha256_of(named, "hash"), static_cast<int32_t>(whole_of(named, "class", INT32_MIN, INT32_MAX)), whole_of(named, "time")});
-    if (examples.size() > 1 && examples.back().hash <= examples[examples.size() - 2].hash) throw std::runtime_error("hashes do not ascend");
+    examples.push_back({sha256_of(named, "hash"), static_cast<int32_t>(whole_of(named, "class", INT32_MIN, INT32_MAX)),
+                        whole_of(named, "time")});
+    if (examples.size() > 1 && examples.back().hash <= examples[examples.size() - 2].hash)
+      throw std::runtime_error("hashes do not ascend");
   }
   return examples;
 }

@@ -15,8 +15,8 @@ struct Example {
   auto operator<=>(const Example&) const = default;
 };
 
-/// SHA-256 of a text without blanks (space, tab, CR, LF) at its ends, and each run of them inside as one space. The label is not
-/// part of it: a test text with another label in the training data is a leak too.
+/// SHA-256 of a text without blanks (space, tab, CR, LF) at its ends, and each run of them inside as one space. The label is
+/// not part of it: a test text with another label in the training data is a leak too.
 std::string content_hash(std::string_view text);
 
 /// Sorted by hash, each hash once (the earliest, then the smallest class).

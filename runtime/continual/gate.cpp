@@ -56,8 +56,10 @@ void compare_slices(const GateInputs& inputs, const GateOptions& options, GateRe
 std::vector<std::string> failures(const GateInputs& inputs, const GateOptions& options, const GateResult& r) {
   std::vector<std::string> found;
   if (inputs.leaked) found.push_back(std::to_string(inputs.leaked) + " test examples are in the training data");
-  if (r.rolling.difference.ucb95() < 0) found.push_back("worse on the rolling set: at most " + points(r.rolling.difference.ucb95()));
-  if (r.core.difference.ucb95() < -options.margin) found.push_back("worse on the core set: at most " + points(r.core.difference.ucb95()));
+  if (r.rolling.difference.ucb95() < 0)
+    found.push_back("worse on the rolling set: at most " + points(r.rolling.difference.ucb95()));
+  if (r.core.difference.ucb95() < -options.margin)
+    found.push_back("worse on the core set: at most " + points(r.core.difference.ucb95()));
   for (const auto& [name, set] : r.slices)
     if (set.judged && set.adjusted_p <= options.alpha)
       found.push_back("worse on slice " + name + ": " + points(set.difference.difference));
@@ -67,12 +69,15 @@ std::vector<std::string> failures(const GateInputs& inputs, const GateOptions& o
 /// What a promotion lacks.
 std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& options, const GateResult& r) {
   std::vector<std::string> found;
-  if (r.rolling.difference.lcb95() <= 0) found.push_back("not surely better on the rolling set: at least " + points(r.rolling.difference.lcb95()));
+  if (r.rolling.difference.lcb95() <= 0)
+    found.push_back("not surely better on the rolling set: at least " + points(r.rolling.difference.lcb95()));
   if (r.core.difference.examples == 0) found.push_back("the core set is empty");
   if (r.core.difference.lcb95() <= -options.margin)
     found.push_back("perhaps worse on the core set: at least " + points(r.core.difference.lcb95()));
-  if (inputs.challenger_ece > inputs.champion_ece + options.ece_slack) found.push_back("probabilities are less true than the champion's");
-  if (inputs.forgetting > options.forgetting) found.push_back("forgot " + points(-inputs.forgetting) + " on an earlier test set");
+  if (inputs.challenger_ece > inputs.champion_ece + options.ece_slack)
+    found.push_back("probabilities are less true than the champion's");
+  if (inputs.forgetting > options.forgetting)
+    found.push_back("forgot " + points(-inputs.forgetting) + " on an earlier test set");
   if (!inputs.within_budget) found.push_back("latency or size is over budget");
   return found;
 }
@@ -86,8 +91,8 @@ int64_t further_examples(const PairedDifference& d, double limit, double least) 
 
 Json set_json(const GateResult::Set& set) {
   const auto& d = set.difference;
-  return {{"examples", d.examples}, {"champion", d.champion}, {"challenger", d.challenger}, {"difference", d.difference},
-          {"lcb95", d.lcb95()}, {"ucb95", d.ucb95()}};
+  return {{"examples", d.examples},     {"champion", d.champion}, {"challenger", d.challenger},
+          {"difference", d.difference}, {"lcb95", d.lcb95()},     {"ucb95", d.ucb95()}};
 }
 
 }  // namespace
@@ -126,13 +131,24 @@ Json gate_json(const GateInputs& inputs, const GateResult& r) {
     slices[name]["judged"] = set.judged;
     slices[name]["adjusted_p"] = set.adjusted_p;
   }
-  Json json{{"version", 1}, {"verdict", gate_verdict_name(r.verdict)}, {"reasons", r.reasons}, {"rolling", set_json(r.rolling)},
-            {"core", set_json(r.core)}, {"slices", slices}, {"labels_needed", r.labels_needed},
-            {"ece", {{"champion", inputs.champion_ece}, {"challenger", inputs.challenger_ece}}}, {"forgetting", inputs.forgetting},
-            {"within_budget", inputs.within_budget}, {"leaked", inputs.leaked}};
+  Json json{{"version", 1},
+            {"verdict", gate_verdict_name(r.verdict)},
+            {"reasons", r.reasons},
+            {"rolling", set_json(r.rolling)},
+            {"core", set_json(r.core)},
+            {"slices", slices},
+            {"labels_needed", r.labels_needed},
+            {"ece", {{"champion", inputs.champion_ece}, {"challenger", inputs.challenger_ece}}},
+            {"forgetting", inputs.forgetting},
+            {"within_budget", inputs.within_budget},
+            {"leaked", inputs.leaked}};
   if (r.mcnemar)
-    json["mcnemar"] = {{"champion_only", r.mcnemar->b}, {"challenger_only", r.mcnemar->c}, {"exact_p", r.mcnemar->exact_p},
-                       {"chi2", r.mcnemar->chi2}, {"p", r.mcnemar->p}, {"corrected_chi2", r.mcnemar->corrected_chi2},
+    json["mcnemar"] = {{"champion_only", r.mcnemar->b},
+                       {"challenger_only", r.mcnemar->c},
+                       {"exact_p", r.mcnemar->exact_p},
+                       {"chi2", r.mcnemar->chi2},
+                       {"p", r.mcnemar->p},
+                       {"corrected_chi2", r.mcnemar->corrected_chi2},
                        {"corrected_p", r.mcnemar->corrected_p}};
   return json;
 }

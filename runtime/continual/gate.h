@@ -27,14 +27,14 @@ struct GateInputs {
 };
 
 struct GateOptions {
-  double margin = 0.01;          ///< of core and slices
-  int64_t least_slice = 300;     ///< smaller slices are shown, not judged
+  double margin = 0.01;       ///< of core and slices
+  int64_t least_slice = 300;  ///< smaller slices are shown, not judged
   double ece_slack = 0.01;
   double forgetting = 0.01;
-  double alpha = 0.05;           ///< of the slices together, after Holm
+  double alpha = 0.05;  ///< of the slices together, after Holm
   int64_t resamples = 10000;
   uint64_t seed = 1;
-  double least_gain = 0.01;      ///< a gain below this is not worth labels: labels_needed assumes at least this
+  double least_gain = 0.01;  ///< a gain below this is not worth labels: labels_needed assumes at least this
 };
 
 struct GateResult {
@@ -43,18 +43,17 @@ struct GateResult {
   struct Set {
     PairedDifference difference;
     bool judged = true;
-    double adjusted_p = 1;           ///< of a slice: that its difference is at least -margin, after Holm
+    double adjusted_p = 1;  ///< of a slice: that its difference is at least -margin, after Holm
   };
   Set rolling, core;
   std::vector<std::pair<std::string, Set>> slices;
-  std::optional<McNemar> mcnemar;    ///< on the rolling set, where the metric is accuracy
-  int64_t labels_needed = 0;         ///< further ones, of the set in doubt that needs most; 0: more would not help
+  std::optional<McNemar> mcnemar;  ///< on the rolling set, where the metric is accuracy
+  int64_t labels_needed = 0;       ///< further ones, of the set in doubt that needs most; 0: more would not help
 };
 
-/// promote: LCB95 > 0 on rolling, LCB95 > -margin on core, no slice significantly below -margin, ECE at most the champion's plus
-/// its slack, forgetting and budget kept, nothing leaked.
-/// reject: UCB95 < 0 on rolling, or UCB95 < -margin on core, or a slice significantly below -margin, or something leaked.
-/// inconclusive: the rest; the champion stays.
+/// promote: LCB95 > 0 on rolling, LCB95 > -margin on core, no slice significantly below -margin, ECE at most the champion's
+/// plus its slack, forgetting and budget kept, nothing leaked. reject: UCB95 < 0 on rolling, or UCB95 < -margin on core, or a
+/// slice significantly below -margin, or something leaked. inconclusive: the rest; the champion stays.
 GateResult judge(const GateInputs& inputs, const GateOptions& options = {});
 
 /// Examples for an 80 % chance that LCB95 exceeds `limit`, if the true difference is `difference` and one example's has the

@@ -40,10 +40,19 @@ int64_t version_of(const std::string& name) {
 std::string print_lineage(const Lineage& l) {
   Json files = Json::array();
   for (const auto& file : l.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
-  return seal({{"format", 1}, {"version", l.version}, {"parent", l.parent}, {"base_sha256", l.base_sha256},
-               {"dataset_sha256", l.dataset_sha256}, {"replay_sha256", l.replay_sha256}, {"config_sha256", l.config_sha256},
-               {"code_version", l.code_version}, {"seed", std::to_string(l.seed)}, {"trigger", l.trigger}, {"gate", l.gate},
-               {"privacy", l.privacy}, {"files", files}});
+  return seal({{"format", 1},
+               {"version", l.version},
+               {"parent", l.parent},
+               {"base_sha256", l.base_sha256},
+               {"dataset_sha256", l.dataset_sha256},
+               {"replay_sha256", l.replay_sha256},
+               {"config_sha256", l.config_sha256},
+               {"code_version", l.code_version},
+               {"seed", std::to_string(l.seed)},
+               {"trigger", l.trigger},
+               {"gate", l.gate},
+               {"privacy", l.privacy},
+               {"files", files}});
 }
 
 Lineage parse_lineage(const Json& record) {
@@ -65,7 +74,8 @@ Lineage parse_lineage(const Json& record) {
   if (!record.at("files").is_array()) throw std::runtime_error("files is not a list");
   for (const Json& file : record.at("files")) l.files.push_back(parse_file(file));
   const auto not_sorted = [](const StoredFile& a, const StoredFile& b) { return a.name >= b.name; };
-  if (std::adjacent_find(l.files.begin(), l.files.end(), not_sorted) != l.files.end()) throw std::runtime_error("files is not sorted by name");
+  if (std::adjacent_find(l.files.begin(), l.files.end(), not_sorted) != l.files.end())
+    throw std::runtime_error("files is not sorted by name");
   return l;
 }
 

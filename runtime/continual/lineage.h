@@ -16,15 +16,15 @@ struct StoredFile {
 
 struct Lineage {
   int64_t version = 0;
-  int64_t parent = 0;           ///< version the training started from; 0: the base model
-  std::string base_sha256;      ///< of the pretrained weights; "": random
-  std::string dataset_sha256;   ///< of the manifest of the examples trained on
-  std::string replay_sha256;    ///< of the manifest of those that were replayed; "": none
+  int64_t parent = 0;          ///< version the training started from; 0: the base model
+  std::string base_sha256;     ///< of the pretrained weights; "": random
+  std::string dataset_sha256;  ///< of the manifest of the examples trained on
+  std::string replay_sha256;   ///< of the manifest of those that were replayed; "": none
   std::string config_sha256;
   std::string code_version;
   uint64_t seed = 0;
-  Json trigger, gate;           ///< the records of why it was trained and why it was promoted or not; null: none
-  Json privacy;                 ///< privacy ledger; null: none
+  Json trigger, gate;             ///< the records of why it was trained and why it was promoted or not; null: none
+  Json privacy;                   ///< privacy ledger; null: none
   std::vector<StoredFile> files;  ///< of the version's directory without lineage.json, by name
 };
 

@@ -29,7 +29,8 @@ void add_block(const at::Tensor& k, const at::Tensor& zi, const at::Tensor& zj, 
   sums.slice(0, 1 + columns).copy_(at::mv(zi.t(), of_rows).add_(at::mv(zj.t(), k.sum(0))));
 }
 
-std::vector<double> mmd2(const PairDistances& distances, double sigma, const at::Tensor& splits, int64_t part, const Ranks& ranks) {
+std::vector<double> mmd2(const PairDistances& distances, double sigma, const at::Tensor& splits, int64_t part,
+                         const Ranks& ranks) {
   auto sums = kernel_sums(distances, sigma, splits);
   ranks.collect({sums.data_ptr<double>(), static_cast<size_t>(sums.numel())});
   return mmd2_from_sums(sums, distances.points(), part);

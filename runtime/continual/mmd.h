@@ -1,7 +1,9 @@
-// Maximum mean discrepancy of two samples (Gretton et al., "A kernel two-sample test", JMLR 13, 2012) with its permutation test:
-// the decision of `fmtrain continual check`, for it kept its level and found shifts best among the tests that were measured.
+// Maximum mean discrepancy of two samples (Gretton et al., "A kernel two-sample test", JMLR 13, 2012) with its permutation
+// test: the decision of `fmtrain continual check`, for it kept its level and found shifts best among the tests that were
+// measured.
 //
-//   MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j),   k(a, b) = exp(-|a - b|^2 / (2 sigma^2))
+//   MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j)
+//   k(a, b) = exp(-|a - b|^2 / (2 sigma^2))
 //
 // Unbiased: without drift its mean is 0, and it may be negative.
 #pragma once
@@ -36,7 +38,8 @@ std::vector<double> mmd2_of_splits(std::span<const float> rows, int64_t dims, in
 at::Tensor random_splits(int64_t n, int64_t part, int64_t columns, uint64_t seed);
 
 /// The share of this rank: for each of its blocks the sum of k over all pairs, and for each split over the pairs with both rows
-/// in the first part, and over the rows of the first part with all others. [all blocks, 1 + 2 columns], 0 for other ranks' blocks.
+/// in the first part, and over the rows of the first part with all others. [all blocks, 1 + 2 columns], 0 for other ranks'
+/// blocks.
 at::Tensor kernel_sums(const PairDistances& distances, double sigma, const at::Tensor& splits);
 
 /// MMD^2 of each split from all ranks' sums, added in the order of blocks. `part`: rows of the first part.

@@ -58,7 +58,8 @@ double similarity(const Signature& a, const Signature& b) {
 
 }  // namespace
 
-std::vector<NearDuplicate> near_duplicates(const std::vector<std::string>& tests, const std::vector<std::string>& train, double least) {
+std::vector<NearDuplicate> near_duplicates(const std::vector<std::string>& tests, const std::vector<std::string>& train,
+                                           double least) {
   std::vector<Signature> signatures;
   std::unordered_map<uint64_t, std::vector<int64_t>> buckets;
   for (const auto& text : train) {
@@ -76,7 +77,8 @@ std::vector<NearDuplicate> near_duplicates(const std::vector<std::string>& tests
       const auto bucket = buckets.find(band_key(s, band));
       if (bucket == buckets.end()) continue;
       for (const int64_t other : bucket->second)
-        if (const double like = similarity(s, signatures[static_cast<size_t>(other)]); like > best.similarity) best = {best.test, other, like};
+        if (const double like = similarity(s, signatures[static_cast<size_t>(other)]); like > best.similarity)
+          best = {best.test, other, like};
     }
     if (best.similarity >= least) found.push_back(best);
   }

@@ -12,7 +12,8 @@ namespace fmtrain {
 using Pieces = std::vector<std::span<const double>>;
 
 /// The k-th smallest, from 0, of all ranks' numbers; k is below their count. Non-negative doubles have the order of their bit
-/// patterns, so four passes fix 16 bits each, by counts that are added over the ranks: exact, and the same for every rank count.
+/// patterns, so four passes fix 16 bits each, by counts that are added over the ranks: exact, and the same for every rank
+/// count.
 double order_statistic(const Pieces& mine, int64_t k, const Ranks& ranks);
 
 }  // namespace fmtrain

@@ -22,11 +22,11 @@ class PairDistances {
   PairDistances(std::span<const float> rows, int64_t dims, const Ranks& ranks);
 
   int64_t points() const { return points_; }
-  int64_t blocks() const;                                    ///< of all ranks
-  int64_t first() const { return first_; }                   ///< this rank's are [first, last)
+  int64_t blocks() const;                   ///< of all ranks
+  int64_t first() const { return first_; }  ///< this rank's are [first, last)
   int64_t last() const { return first_ + static_cast<int64_t>(mine_.size()); }
-  std::pair<int64_t, int64_t> tiles(int64_t block) const;    ///< (i, j), in the order (0,0), (0,1), ..., (1,1), ...
-  std::pair<int64_t, int64_t> rows(int64_t tile) const;      ///< its rows [begin, end)
+  std::pair<int64_t, int64_t> tiles(int64_t block) const;  ///< (i, j), in the order (0,0), (0,1), ..., (1,1), ...
+  std::pair<int64_t, int64_t> rows(int64_t tile) const;    ///< its rows [begin, end)
   const at::Tensor& block(int64_t b) const { return mine_[static_cast<size_t>(b - first_)]; }  ///< [rows of i, rows of j], fp64
 
   /// Median over all pairs of the distance, not squared: the mean of the two middle ones of an even number, as numpy.median.

@@ -126,7 +126,8 @@ PairedDifference paired_bootstrap(const PairedCounts& counts, const Metric& metr
   if (result.examples == 0) return result;
   const Resampler resampler(counts);
   Row sums(static_cast<size_t>(2 * counts.width), 0);
-  const std::span<const int64_t> champion(sums.data(), sums.size() / 2), challenger(sums.data() + sums.size() / 2, sums.size() / 2);
+  const std::span<const int64_t> champion(sums.data(), sums.size() / 2),
+      challenger(sums.data() + sums.size() / 2, sums.size() / 2);
   resampler.whole(sums);
   result.champion = metric(champion);
   result.challenger = metric(challenger);

@@ -7,8 +7,8 @@
 
 namespace fmtrain {
 
-/// What every example adds to the integer sums a metric is made of, for both models. Accuracy: {correct, 1}. F1 of entities or of
-/// a class: {correct, predicted, truth}. Integers only, so ranks can count apart and add.
+/// What every example adds to the integer sums a metric is made of, for both models. Accuracy: {correct, 1}. F1 of entities or
+/// of a class: {correct, predicted, truth}. Integers only, so ranks can count apart and add.
 struct PairedCounts {
   int64_t width = 0;
   std::vector<int64_t> champion, challenger;  ///< [n, width]
@@ -28,21 +28,22 @@ struct PairedDifference {
   int64_t examples = 0;
   double champion = 0, challenger = 0;  ///< the metric of each
   double difference = 0;
-  std::vector<double> resampled;        ///< differences of the resamples, ascending
+  std::vector<double> resampled;  ///< differences of the resamples, ascending
 
-  double lcb95() const;                 ///< one-sided 95 % bounds: the 5 % and 95 % points of the resamples
+  double lcb95() const;  ///< one-sided 95 % bounds: the 5 % and 95 % points of the resamples
   double ucb95() const;
-  double deviation() const;             ///< standard deviation of the resamples
+  double deviation() const;  ///< standard deviation of the resamples
   /// One-sided p of "the difference is at least x": (1 + resamples >= x) / (resamples + 1).
   double p_at_least(double x) const;
 };
 
-/// Percentile bootstrap, paired and stratified: each resample draws as many examples from a stratum as it has, with replacement.
+/// Percentile bootstrap, paired and stratified: each resample draws as many examples from a stratum as it has, with
+/// replacement.
 ///
 /// Examples with the same counts in the same stratum are alike, so a resample is drawn as how often each kind occurs: a
-/// multinomial, by one binomial draw a kind. The distribution is that of drawing every example, in 1/20 of the time for accuracy.
-/// The draws are a function of (seed, resample, kind), and kinds are ordered by what they are: neither the order of examples nor
-/// the number of ranks matters. Without examples everything is 0.
+/// multinomial, by one binomial draw a kind. The distribution is that of drawing every example, in 1/20 of the time for
+/// accuracy. The draws are a function of (seed, resample, kind), and kinds are ordered by what they are: neither the order of
+/// examples nor the number of ranks matters. Without examples everything is 0.
 PairedDifference paired_bootstrap(const PairedCounts& counts, const Metric& metric, int64_t resamples, uint64_t seed);
 
 }  // namespace fmtrain

@@ -34,7 +34,8 @@ Pca fit_pca(std::span<const float> rows, int64_t dims, int64_t components) {
   const auto [ascending, vectors] = at::linalg_eigh(covariance);
   const int64_t kept = std::min(components, dims);
   Pca pca{dims, kept, values(mean), values(vectors.flip(1).slice(1, 0, kept).t()), values(ascending.flip(0).slice(0, 0, kept))};
-  for (int64_t c = 0; c < kept; ++c) fix_sign(std::span(pca.axes).subspan(static_cast<size_t>(c * dims), static_cast<size_t>(dims)));
+  for (int64_t c = 0; c < kept; ++c)
+    fix_sign(std::span(pca.axes).subspan(static_cast<size_t>(c * dims), static_cast<size_t>(dims)));
   return pca;
 }
 

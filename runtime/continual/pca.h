@@ -8,8 +8,8 @@ namespace fmtrain {
 
 struct Pca {
   int64_t dims = 0, components = 0;
-  std::vector<double> mean;       ///< [dims]
-  std::vector<double> axes;       ///< [components, dims], orthonormal; the entry of largest size is positive (the first of equals)
+  std::vector<double> mean;  ///< [dims]
+  std::vector<double> axes;  ///< [components, dims], orthonormal; the entry of largest size is positive (the first of equals)
   std::vector<double> variances;  ///< [components], descending, with divisor n - 1
 };
 

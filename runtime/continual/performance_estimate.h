@@ -36,7 +36,8 @@ double atc_threshold(std::span<const double> scores, const std::vector<bool>& co
 /// Share of scores of at least t.
 Estimate atc_accuracy(std::span<const double> scores, double threshold);
 
-/// The trigger: the estimate lies more than 0.02 and more than 2 standard errors (of the difference) below the measured accuracy.
+/// The trigger: the estimate lies more than 0.02 and more than 2 standard errors (of the difference) below the measured
+/// accuracy.
 bool performance_dropped(const Estimate& measured, const Estimate& estimated);
 
 }  // namespace fmtrain

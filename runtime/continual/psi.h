@@ -10,8 +10,8 @@ struct Psi {
   double expected = 0;  ///< its mean without drift, about (bins - 1)(1/n + 1/m): the usual limits 0.1 and 0.25 need n >= 500
 };
 
-/// Bins are the deciles of the reference, with linear interpolation as numpy.percentile gives them; a value on an edge counts to
-/// the upper bin. Shares below 1e-4 count as 1e-4. Both samples are not empty.
+/// Bins are the deciles of the reference, with linear interpolation as numpy.percentile gives them; a value on an edge counts
+/// to the upper bin. Shares below 1e-4 count as 1e-4. Both samples are not empty.
 Psi psi(std::span<const double> reference, std::span<const double> window);
 
 }  // namespace fmtrain

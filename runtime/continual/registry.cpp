@@ -84,8 +84,8 @@ std::string Registry::verified(int64_t version) const {
     names.erase(found);
     const StoredFile now = hash_file(files_, place, file.name);
     if (!(now == file))
-      throw CheckpointError(place + "/" + file.name + ": changed since it was registered: " + std::to_string(now.bytes) + " bytes, SHA-256 " +
-                            now.sha256 + ", expected " + std::to_string(file.bytes) + ", " + file.sha256);
+      throw CheckpointError(place + "/" + file.name + ": changed since it was registered: " + std::to_string(now.bytes) +
+                            " bytes, SHA-256 " + now.sha256 + ", expected " + std::to_string(file.bytes) + ", " + file.sha256);
   }
   for (const auto& name : names)
     if (name != "lineage.json") throw CheckpointError(place + ": " + quoted(name) + " does not belong to the version");
@@ -109,8 +109,8 @@ void require_fence(const Registry& registry, const Fence& fence) {
   std::string why;
   const int64_t highest = registry.aliases().fence;
   if (fence.generation < highest)
-    throw Error(ExitCode::kLocked, registry.directory() + ": a later run (fence " + std::to_string(highest) + ") was here; this one (" +
-                                       std::to_string(fence.generation) + ") must not write");
+    throw Error(ExitCode::kLocked, registry.directory() + ": a later run (fence " + std::to_string(highest) +
+                                       ") was here; this one (" + std::to_string(fence.generation) + ") must not write");
   if (fence.still_mine && !fence.still_mine(&why)) throw Error(ExitCode::kLocked, why);
 }
 
@@ -217,7 +217,8 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
   for (const int64_t version : registry_.versions()) {
     if (std::find(kept.begin(), kept.end(), version) != kept.end()) continue;
     require_mine();
-    const std::string place = registry_.version_directory(version), doomed = registry_.directory() + "/versions/.del-" + version_name(version);
+    const std::string place = registry_.version_directory(version),
+                      doomed = registry_.directory() + "/versions/.del-" + version_name(version);
     require(files.rename(place, doomed), place, "remove");
     remove_tree(files, doomed);
     removed.push_back(version);

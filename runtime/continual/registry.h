@@ -56,8 +56,8 @@ void require_fence(const Registry& registry, const Fence& fence);
 
 class RegistryWriter {
  public:
-  /// Makes the directories, removes what killed writers left, and adds the audit line that one may owe. Throws Error with kLocked
-  /// when a writer with a higher fence was here; StorageError.
+  /// Makes the directories, removes what killed writers left, and adds the audit line that one may owe. Throws Error with
+  /// kLocked when a writer with a higher fence was here; StorageError.
   RegistryWriter(Registry& registry, Fence fence);
 
   int64_t next_version() const;  ///< one above all that ever were
@@ -65,15 +65,16 @@ class RegistryWriter {
   /// left as it is: ConfigError when its lineage says something else. So it can be called again after a kill.
   void add(const std::string& from, Lineage lineage);
 
-  /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when the change before was the same, so
-  /// that a step that was killed can be repeated. `now`: seconds, UTC.
-  void challenge(int64_t version, int64_t now);                             ///< becomes challenger
-  void promote(int64_t version, const std::string& reason, int64_t now);    ///< verified; champion becomes previous
-  void reject(int64_t version, const std::string& reason, int64_t now);     ///< is challenger no more
+  /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when the change before was the
+  /// same, so that a step that was killed can be repeated. `now`: seconds, UTC.
+  void challenge(int64_t version, int64_t now);                           ///< becomes challenger
+  void promote(int64_t version, const std::string& reason, int64_t now);  ///< verified; champion becomes previous
+  void reject(int64_t version, const std::string& reason, int64_t now);   ///< is challenger no more
   /// Champion and previous change places, after the previous one was verified; returns the champion. ConfigError without one.
   int64_t rollback(const std::string& reason, int64_t now);
 
-  /// Removes the weights of all but champion, previous, challenger and the `keep` versions promoted before the champion. Cards stay.
+  /// Removes the weights of all but champion, previous, challenger and the `keep` versions promoted before the champion. Cards
+  /// stay.
   std::vector<int64_t> prune(int64_t keep = 3);
 
  private:

@@ -18,11 +18,12 @@ struct Reservoir {
   int64_t quota = INT64_MAX;      ///< of a stratum; stored with the examples, for it must never rise again
 };
 
-/// At most `capacity` of the examples kept so far and of fresh ones. Every stratum (class, period) keeps up to `quota` of them, the
-/// largest quota that fits: small strata keep all they have, large ones those whose keyed hashes (seed, content) are smallest.
+/// At most `capacity` of the examples kept so far and of fresh ones. Every stratum (class, period) keeps up to `quota` of
+/// them, the largest quota that fits: small strata keep all they have, large ones those whose keyed hashes (seed, content) are
+/// smallest.
 ///
-/// What is kept is a function of the set of examples, not of their order; and as the quota only falls, adding part by part gives
-/// the same as choosing from everything that ever came. Less than one example a stratum of the capacity stays unused.
+/// What is kept is a function of the set of examples, not of their order; and as the quota only falls, adding part by part
+/// gives the same as choosing from everything that ever came. Less than one example a stratum of the capacity stays unused.
 Reservoir add_to_reservoir(const Reservoir& kept, const std::vector<Example>& fresh, const ReservoirOptions& options);
 
 }  // namespace fmtrain

@@ -20,15 +20,16 @@ struct Field {
   std::vector<const char*> names;  ///< of first, first + 1, ...
 };
 
-const std::array<Field, 5> kFields{{{"minute", 0, 59, {}},
-                                    {"hour", 0, 23, {}},
-                                    {"day of month", 1, 31, {}},
-                                    {"month", 1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}},
-                                    {"day of week", 0, 7, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}}}};
+const std::array<Field, 5> kFields{
+    {{"minute", 0, 59, {}},
+     {"hour", 0, 23, {}},
+     {"day of month", 1, 31, {}},
+     {"month", 1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}},
+     {"day of week", 0, 7, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}}}};
 
 [[noreturn]] void fail(const Field& field, const std::string& text) {
-  throw ConfigError("schedule: " + quoted(text) + " is no " + field.name + " (" + std::to_string(field.first) + ".." + std::to_string(field.last) +
-                    "); write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5");
+  throw ConfigError("schedule: " + quoted(text) + " is no " + field.name + " (" + std::to_string(field.first) + ".." +
+                    std::to_string(field.last) + "); write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5");
 }
 
 int number(const Field& field, const std::string& text, int first, int last) {
@@ -47,13 +48,15 @@ template <size_t N>
 void add_part(const Field& field, const std::string& part, std::bitset<N>& set) {
   const auto slash = part.find('/');
   const std::string range = part.substr(0, slash);
-  const int step = slash == std::string::npos ? 1 : number({field.name, 1, field.last, {}}, part.substr(slash + 1), 1, field.last);
+  const int step =
+      slash == std::string::npos ? 1 : number({field.name, 1, field.last, {}}, part.substr(slash + 1), 1, field.last);
   const auto dash = range.find('-');
   int first = field.first, last = field.last;
   if (range != "*") {
     first = number(field, range.substr(0, dash), field.first, field.last);
-    last = dash != std::string::npos ? number(field, range.substr(dash + 1), field.first, field.last)
-           : slash != std::string::npos ? field.last : first;
+    last = dash != std::string::npos    ? number(field, range.substr(dash + 1), field.first, field.last)
+           : slash != std::string::npos ? field.last
+                                        : first;
     if (last < first) fail(field, part);
   }
   for (int value = first; value <= last; value += step) set.set(static_cast<size_t>(value));
@@ -74,7 +77,8 @@ CycleSchedule::CycleSchedule(const std::string& text) : manual_(text == "manual"
   std::vector<std::string> fields;
   for (std::string field; stream >> field;) fields.push_back(field);
   if (fields.size() != kFields.size())
-    throw ConfigError("schedule: " + quoted(text) + " has " + std::to_string(fields.size()) + " fields; write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5");
+    throw ConfigError("schedule: " + quoted(text) + " has " + std::to_string(fields.size()) +
+                      " fields; write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5");
   parse_field(kFields[0], fields[0], minutes_);
   parse_field(kFields[1], fields[1], hours_);
   parse_field(kFields[2], fields[2], days_);
@@ -102,7 +106,8 @@ std::optional<int64_t> CycleSchedule::next(int64_t after) const {
   for (int64_t day = first_day; day < first_day + kHorizon; ++day) {
     if (!day_fits(day)) continue;
     for (int64_t minute = day == first_day ? (first - day * kDay) / kMinute : 0; minute < kDay / kMinute; ++minute)
-      if (hours_.test(static_cast<size_t>(minute / 60)) && minutes_.test(static_cast<size_t>(minute % 60))) return day * kDay + minute * kMinute;
+      if (hours_.test(static_cast<size_t>(minute / 60)) && minutes_.test(static_cast<size_t>(minute % 60)))
+        return day * kDay + minute * kMinute;
   }
   return std::nullopt;
 }

@@ -19,7 +19,7 @@ Json unseal(std::string_view text);
 /// unseal() of a file. Throws StorageError where it cannot be read, CheckpointError naming it where it is damaged.
 Json read_sealed(FileOps& files, const std::string& path);
 
-// ---- members of records; all throw std::runtime_error naming the member ------------------------------------------------------
+// ---- members of records; all throw std::runtime_error naming the member --------------------------------------------
 
 /// Every member is one of `names`, and all of them are there.
 void require_members(const Json& record, std::initializer_list<const char*> names);

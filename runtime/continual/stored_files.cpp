@@ -18,7 +18,8 @@ void require(int error, const std::string& path, const char* action) {
 }
 
 /// Hashes a file, and hands each piece on.
-StoredFile pass(FileOps& files, const std::string& path, const std::string& name, const std::function<void(const char*, size_t)>& piece) {
+StoredFile pass(FileOps& files, const std::string& path, const std::string& name,
+                const std::function<void(const char*, size_t)>& piece) {
   int fd = -1;
   require(files.open_plain(path, &fd), path, "open");
   StoredFile file{name, "", 0};
@@ -50,7 +51,8 @@ StoredFile copy_file(FileOps& files, const std::string& from, const std::string&
   int error = 0;
   StoredFile file;
   try {
-    file = pass(files, from, name, [&](const char* data, size_t bytes) { error = error ? error : files.write(fd, data, bytes); });
+    file =
+        pass(files, from, name, [&](const char* data, size_t bytes) { error = error ? error : files.write(fd, data, bytes); });
   } catch (...) {
     files.close(fd);
     throw;
@@ -73,7 +75,8 @@ std::vector<StoredFile> copy_files(FileOps& files, const std::string& from, cons
   std::sort(names.begin(), names.end());
   std::vector<StoredFile> copied;
   for (const auto& name : names) {
-    if (!is_plain_name(name) || name == "lineage.json") throw ConfigError(from + ": holds " + quoted(name) + ", which cannot be registered");
+    if (!is_plain_name(name) || name == "lineage.json")
+      throw ConfigError(from + ": holds " + quoted(name) + ", which cannot be registered");
     copied.push_back(copy_file(files, from + "/" + name, to + "/" + name, name));
   }
   return copied;

@@ -26,10 +26,13 @@ int64_t rejected_in_a_row(const std::vector<PastCycle>& history) {
 /// Brakes that a person passes.
 std::string automatic_brakes(const std::vector<PastCycle>& history, const Brakes& brakes, int64_t now) {
   if (history.empty()) return "";
-  if (const int64_t rejected = rejected_in_a_row(history); brakes.stop_after_rejected > 0 && rejected >= brakes.stop_after_rejected)
-    return std::to_string(rejected) + " challengers in a row were rejected; look at the gate's reasons, then start a cycle by hand";
+  if (const int64_t rejected = rejected_in_a_row(history);
+      brakes.stop_after_rejected > 0 && rejected >= brakes.stop_after_rejected)
+    return std::to_string(rejected) +
+           " challengers in a row were rejected; look at the gate's reasons, then start a cycle by hand";
   const double ago = hours(now - history.back().started);
-  if (ago < brakes.min_hours) return line("the last cycle began %.1f h ago; at least %.1f h lie between cycles", ago, brakes.min_hours);
+  if (ago < brakes.min_hours)
+    return line("the last cycle began %.1f h ago; at least %.1f h lie between cycles", ago, brakes.min_hours);
   if (history.back().outcome == CycleOutcome::kRejected && ago < brakes.cooldown_hours)
     return line("a challenger was rejected in the cycle of %.1f h ago; the next one waits %.1f h", ago, brakes.cooldown_hours);
   return "";
@@ -39,12 +42,18 @@ std::string automatic_brakes(const std::vector<PastCycle>& history, const Brakes
 
 const char* trigger_name(TriggerKind kind) {
   switch (kind) {
-    case TriggerKind::kSchedule: return "schedule";
-    case TriggerKind::kNewData: return "new data";
-    case TriggerKind::kDrift: return "drift";
-    case TriggerKind::kAccuracyDrop: return "accuracy drop";
-    case TriggerKind::kEstimatedDrop: return "estimated drop";
-    case TriggerKind::kManual: return "manual";
+    case TriggerKind::kSchedule:
+      return "schedule";
+    case TriggerKind::kNewData:
+      return "new data";
+    case TriggerKind::kDrift:
+      return "drift";
+    case TriggerKind::kAccuracyDrop:
+      return "accuracy drop";
+    case TriggerKind::kEstimatedDrop:
+      return "estimated drop";
+    case TriggerKind::kManual:
+      return "manual";
   }
   return "";
 }
@@ -68,7 +77,8 @@ std::string braked(const std::vector<PastCycle>& history, const Brakes& brakes, 
       gpu_hours += cycle.gpu_hours;
     }
   if (recent >= brakes.max_per_week)
-    return line("%.0f cycles began in the last 7 days; at most %.0f may", static_cast<double>(recent), static_cast<double>(brakes.max_per_week));
+    return line("%.0f cycles began in the last 7 days; at most %.0f may", static_cast<double>(recent),
+                static_cast<double>(brakes.max_per_week));
   if (brakes.gpu_hours_per_week > 0 && gpu_hours >= brakes.gpu_hours_per_week)
     return line("%.1f GPU hours of %.1f a week are used", gpu_hours, brakes.gpu_hours_per_week);
   return trigger == TriggerKind::kManual ? "" : automatic_brakes(history, brakes, now);

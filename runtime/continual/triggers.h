@@ -1,5 +1,5 @@
-// When a cycle starts: any trigger asks for one, and brakes keep a storm of them apart. Functions of a clock's value, in seconds
-// since 1970.
+// When a cycle starts: any trigger asks for one, and brakes keep a storm of them apart. Functions of a clock's value, in
+// seconds since 1970.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -15,11 +15,11 @@ const char* trigger_name(TriggerKind kind);  ///< schedule, new data, drift, acc
 
 struct TriggerInputs {
   bool manual = false;
-  bool drift_alarm = false;           ///< two windows in a row
-  bool estimated_drop = false;        ///< DriftReport::dropped
-  double accuracy_drop_lcb = 0;       ///< lower 95 % bound of champion's accuracy at its freeze minus that on the newest labels
+  bool drift_alarm = false;      ///< two windows in a row
+  bool estimated_drop = false;   ///< DriftReport::dropped
+  double accuracy_drop_lcb = 0;  ///< lower 95 % bound of champion's accuracy at its freeze minus that on the newest labels
   int64_t new_labelled = 0, train_examples = 0;  ///< since the last cycle; of the champion's training set
-  int64_t last_cycle = 0;             ///< start of the last cycle
+  int64_t last_cycle = 0;                        ///< start of the last cycle
 };
 
 /// The first that holds, a person's wish first: manual; drift; measured drop (lower bound above 0.02); estimated drop; new

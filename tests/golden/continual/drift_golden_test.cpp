@@ -27,7 +27,9 @@ Json golden() {
 const Json kGolden = golden();
 
 template <class T>
-std::vector<T> list(const Json& json) { return json.get<std::vector<T>>(); }
+std::vector<T> list(const Json& json) {
+  return json.get<std::vector<T>>();
+}
 
 void expect_near(const std::vector<double>& found, const std::vector<double>& expected, double distance = kNear) {
   ASSERT_EQ(found.size(), expected.size());
@@ -49,8 +51,9 @@ TEST(GoldenDrift, MmdAndMedianDistance) {
     auto splits = at::zeros({distances.points(), static_cast<int64_t>(chosen.size())}, at::kDouble);
     for (size_t s = 0; s < chosen.size(); ++s)
       for (const int64_t row : chosen[s]) splits[row][static_cast<int64_t>(s)] = 1;
-    expect_near(mmd2_from_sums(kernel_sums(distances, test.sigma, splits), distances.points(), static_cast<int64_t>(chosen[0].size())),
-                list<double>(one.at("mmd2_of_splits")));
+    expect_near(
+        mmd2_from_sums(kernel_sums(distances, test.sigma, splits), distances.points(), static_cast<int64_t>(chosen[0].size())),
+        list<double>(one.at("mmd2_of_splits")));
   }
 }
 

@@ -32,7 +32,8 @@ class SmallWork : public CycleWork {
     calls.push_back("train");
     remove_tree(registry_.files(), directory + "/model");
     registry_.files().make_dir(directory + "/model");
-    write_file_atomic(registry_.files(), directory + "/model/model.safetensors", "weights of " + state.records.at("data-frozen").dump());
+    write_file_atomic(registry_.files(), directory + "/model/model.safetensors",
+                      "weights of " + state.records.at("data-frozen").dump());
     return {{"gpu_hours", 0.5}};
   }
   Json evaluate(const CycleState&, const std::string&) override {
@@ -70,7 +71,8 @@ class SmallWork : public CycleWork {
 };
 
 /// Whole `continual run`: go on with what is unfinished, or begin.
-CycleState run(FileOps& files, const std::string& place, int64_t fence, double gain = 0.08, std::vector<std::string>* calls = nullptr) {
+CycleState run(FileOps& files, const std::string& place, int64_t fence, double gain = 0.08,
+               std::vector<std::string>* calls = nullptr) {
   Registry registry(files, place);
   RegistryWriter writer(registry, {fence, {}});
   Cycles cycles(registry, {fence, {}});
@@ -155,7 +157,8 @@ TEST_F(CycleTest, KilledAtEveryCallItEndsTheSame) {
     EXPECT_TRUE(files() == expected) << call;
     EXPECT_EQ(registry().audit().size(), 2u) << call;
   }
-  for (const auto stage : {CycleStage::kTriggered, CycleStage::kDataFrozen, CycleStage::kTrained, CycleStage::kEvaluated, CycleStage::kDecided})
+  for (const auto stage :
+       {CycleStage::kTriggered, CycleStage::kDataFrozen, CycleStage::kTrained, CycleStage::kEvaluated, CycleStage::kDecided})
     EXPECT_GE(kills[stage], 20) << cycle_stage_name(stage);
 }
 

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/continual/drift_report.h"
 #include "bench/continual/samples.h"
+#include "runtime/continual/drift_report.h"
 
 namespace fmtrain {
 namespace {

@@ -8,11 +8,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "bench/continual/samples.h"
+#include "runtime/continual/corrections.h"
 #include "runtime/continual/drift_report.h"
 #include "runtime/continual/ks.h"
-#include "runtime/continual/corrections.h"
 #include "runtime/continual/order_statistic.h"
-#include "bench/continual/samples.h"
 
 namespace fmtrain {
 namespace {
@@ -53,7 +53,8 @@ TEST(Mmd, EachPairOnceAndTheMedianOfAll) {
   for (size_t i = 0; i < 530; ++i)
     for (size_t j = i + 1; j < 530; ++j) {
       double sum = 0;
-      for (size_t k = 0; k < 3; ++k) sum += std::pow(static_cast<double>(pool[3 * i + k]) - static_cast<double>(pool[3 * j + k]), 2);
+      for (size_t k = 0; k < 3; ++k)
+        sum += std::pow(static_cast<double>(pool[3 * i + k]) - static_cast<double>(pool[3 * j + k]), 2);
       expected.push_back(std::sqrt(sum));
     }
   std::sort(expected.begin(), expected.end());
@@ -81,7 +82,8 @@ TEST(Mmd, SplitsDrawEveryRowEquallyOften) {
 TEST(Mmd, FewFalseAlarmsAndFindsAShift) {
   int false_alarms = 0, found = 0;
   for (uint64_t run = 0; run < 40; ++run) {
-    const auto x = latent_rows(500, 32, 0, 3 * run), y = latent_rows(500, 32, 0, 3 * run + 1), z = latent_rows(500, 32, 0.5, 3 * run + 2);
+    const auto x = latent_rows(500, 32, 0, 3 * run), y = latent_rows(500, 32, 0, 3 * run + 1),
+               z = latent_rows(500, 32, 0.5, 3 * run + 2);
     false_alarms += mmd_test(x, y, 32, 200, run).p <= 0.01;
     found += mmd_test(x, z, 32, 200, run).p <= 0.01;
   }
@@ -95,7 +97,9 @@ TEST(OrderStatistic, ExactOverRanksAndWithoutMarkedPlaces) {
     if (v >= 0) sorted.push_back(v);
   std::sort(sorted.begin(), sorted.end());
   // Another rank's numbers are stood in for by their counts: they are the same as ours, so every number is there twice.
-  const Ranks twice{0, 2, [](std::span<int64_t> counts) { for (auto& c : counts) c *= 2; }};
+  const Ranks twice{0, 2, [](std::span<int64_t> counts) {
+                      for (auto& c : counts) c *= 2;
+                    }};
   for (size_t k = 0; k < sorted.size(); ++k) {
     EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(k), {}), sorted[k]);
     EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(2 * k + 1), twice), sorted[k]);
@@ -112,11 +116,13 @@ KsTest moved(size_t m, size_t n) {
 
 TEST(Ks, LargeSamples) {
   EXPECT_NEAR(moved(26000, 15000).p, 0.29081452458570706, 1e-9);  // 3.9e8 cells: exact, from scipy.stats.ks_2samp
-  EXPECT_NEAR(moved(28000, 15000).p, 0.27885702918156233, 1e-9);  // 4.2e8 cells: the limit at its d, from scipy.special.kolmogorov
+  EXPECT_NEAR(moved(28000, 15000).p, 0.27885702918156233,
+              1e-9);  // 4.2e8 cells: the limit at its d, from scipy.special.kolmogorov
 }
 
 TEST(Corrections, BonferroniStopsAtOne) {
-  EXPECT_THAT(bonferroni(std::vector<double>{0.01, 0.4, 0.2}), testing::ElementsAre(testing::DoubleNear(0.03, 1e-15), 1, testing::DoubleNear(0.6, 1e-15)));
+  EXPECT_THAT(bonferroni(std::vector<double>{0.01, 0.4, 0.2}),
+              testing::ElementsAre(testing::DoubleNear(0.03, 1e-15), 1, testing::DoubleNear(0.6, 1e-15)));
 }
 
 TEST(ClassDrift, SaysNothingOfOneClassOrNoExamples) {

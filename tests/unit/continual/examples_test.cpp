@@ -59,9 +59,11 @@ std::vector<Example> kept_of(const std::vector<Example>& examples, const Reservo
 TEST(Reservoir, SmallStrataKeepAllAndLargeOnesShare) {
   // 100 of class 1, all in even months (i % 10 == 0); class 0: 400 in month 0, 500 in month 1.
   EXPECT_THAT(strata(kept_of(stream(1000, 2), {220, kMonth, 1})),
-              ElementsAre(testing::Pair(testing::Pair(0, 0), 73), testing::Pair(testing::Pair(0, kMonth), 73), testing::Pair(testing::Pair(1, 0), 73)));
+              ElementsAre(testing::Pair(testing::Pair(0, 0), 73), testing::Pair(testing::Pair(0, kMonth), 73),
+                          testing::Pair(testing::Pair(1, 0), 73)));
   EXPECT_THAT(strata(kept_of(stream(1000, 2), {400, kMonth, 1})),
-              ElementsAre(testing::Pair(testing::Pair(0, 0), 150), testing::Pair(testing::Pair(0, kMonth), 150), testing::Pair(testing::Pair(1, 0), 100)));
+              ElementsAre(testing::Pair(testing::Pair(0, 0), 150), testing::Pair(testing::Pair(0, kMonth), 150),
+                          testing::Pair(testing::Pair(1, 0), 100)));
   EXPECT_EQ(kept_of(stream(100, 2), {100, kMonth, 1}).size(), 100u);
   EXPECT_TRUE(kept_of({}, {}).empty());
 }
@@ -113,7 +115,7 @@ TEST(NearDuplicates, FindsATextWithAWordChanged) {
   for (uint64_t i = 0; i < 500; ++i) train.push_back(sentence(i, 60));
   for (uint64_t i = 0; i < 20; ++i) tests.push_back(sentence(1000 + i, 60));
   tests[3] = train[77];
-  tests[8] = train[123] + "another";          // 58 of 59 triples
+  tests[8] = train[123] + "another";  // 58 of 59 triples
   tests[11] = "One " + train[200];
   tests[15] = sentence(300, 30) + sentence(999, 30);  // half of training text 300: about 28 of 88 triples
   const auto found = near_duplicates(tests, train);

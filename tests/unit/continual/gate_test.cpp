@@ -6,9 +6,9 @@
 #include <fstream>
 #include <numeric>
 
+#include "bench/continual/challengers.h"
 #include "runtime/continual/binomial.h"
 #include "runtime/continual/gate.h"
-#include "bench/continual/challengers.h"
 
 namespace fmtrain {
 namespace {
@@ -61,7 +61,8 @@ PairedCounts counts_of(const Json& one, bool f1) {
 
 TEST(PairedBootstrap, DifferencesOfAccuracyAndF1AgreeWithScikitLearn) {
   for (const Json& one : golden().at("paired")) {
-    EXPECT_NEAR(paired_bootstrap(counts_of(one, false), accuracy_of_sums, 1, 1).difference, one.at("accuracy").get<double>(), 1e-12);
+    EXPECT_NEAR(paired_bootstrap(counts_of(one, false), accuracy_of_sums, 1, 1).difference, one.at("accuracy").get<double>(),
+                1e-12);
     EXPECT_NEAR(paired_bootstrap(counts_of(one, true), f1_of_sums, 1, 1).difference, one.at("f1").get<double>(), 1e-12);
   }
 }
@@ -97,7 +98,8 @@ TEST(PairedBootstrap, TheOrderOfExamplesDoesNotMatter) {
   const PairedCounts counts = simulated_pair(300, 0.2, 0.05, 1);
   std::vector<int64_t> backwards(300);
   std::iota(backwards.rbegin(), backwards.rend(), 0);
-  EXPECT_EQ(paired_bootstrap(counts, accuracy_of_sums, 500, 1).resampled, paired_bootstrap(counts.of(backwards), accuracy_of_sums, 500, 1).resampled);
+  EXPECT_EQ(paired_bootstrap(counts, accuracy_of_sums, 500, 1).resampled,
+            paired_bootstrap(counts.of(backwards), accuracy_of_sums, 500, 1).resampled);
 }
 
 TEST(Binomial, DrawsHaveTheirMeanAndSpread) {
@@ -166,7 +168,9 @@ TEST(Gate, EveryConditionCounts) {
     return judge(in, quick());
   };
   const auto slice = [](double gain, int64_t n) {
-    return [=](GateInputs& in) { in.slices = {{"north", simulated_pair(1000, 0.06, 0.02, 3)}, {"south", simulated_pair(n, 0.08, gain, 4)}}; };
+    return [=](GateInputs& in) {
+      in.slices = {{"north", simulated_pair(1000, 0.06, 0.02, 3)}, {"south", simulated_pair(n, 0.08, gain, 4)}};
+    };
   };
   const auto in_doubt = [](const GateResult& r) { return r.core.difference.examples == 100; };  // only there labels would help
   EXPECT_EQ(verdict([](GateInputs& in) { in.leaked = 1; }).verdict, GateVerdict::kReject);

@@ -49,7 +49,8 @@ TEST_F(RegistryTest, KeepsVersionsAliasesAndWhereTheyComeFrom) {
   EXPECT_EQ(l.seed, 18446744073709551615u);
   EXPECT_EQ(l.trigger, (Json{{"kind", "drift"}}));
   EXPECT_EQ(l.dataset_sha256, hash("data"));
-  EXPECT_THAT(l.files, ElementsAre(testing::Field(&StoredFile::name, "config.json"), testing::Field(&StoredFile::name, "model.safetensors")));
+  EXPECT_THAT(l.files, ElementsAre(testing::Field(&StoredFile::name, "config.json"),
+                                   testing::Field(&StoredFile::name, "model.safetensors")));
   EXPECT_EQ(l.files[1].sha256, hash("two"));
   EXPECT_THAT(actions(r), ElementsAre("challenge 000001", "promote 000001", "challenge 000002", "promote 000002"));
   EXPECT_EQ(code_of([&] { r.lineage(3); }), 2);
@@ -147,7 +148,15 @@ TEST_F(RegistryTest, ALowerFenceWritesNothing) {
   EXPECT_EQ(code_of([&] { RegistryWriter(r, {5, {}}); }), 9);
   EXPECT_EQ(content("registry/aliases.json"), before);
   std::string message;
-  EXPECT_EQ(code_of([&] { RegistryWriter(r, {7, [](std::string* why) { *why = "taken over"; return false; }}); }, &message), 9);
+  EXPECT_EQ(code_of(
+                [&] {
+                  RegistryWriter(r, {7, [](std::string* why) {
+                                       *why = "taken over";
+                                       return false;
+                                     }});
+                },
+                &message),
+            9);
   EXPECT_EQ(message, "taken over");
 }
 
@@ -167,7 +176,8 @@ TEST_F(RegistryTest, OldWeightsGoAndTheirCardsStay) {
   EXPECT_EQ(writer.rollback("", 6), 5);
 }
 
-/// A writer that is killed before any of its calls: whole versions only, and the next one finishes to the same aliases and audit.
+/// A writer that is killed before any of its calls: whole versions only, and the next one finishes to the same aliases and
+/// audit.
 TEST_F(RegistryTest, KilledAtEveryCall) {
   Registry first = registry();
   const std::string from = model("two");
@@ -189,7 +199,8 @@ TEST_F(RegistryTest, KilledAtEveryCall) {
     publish(first, 3, from, lineage(2, 1));
     EXPECT_EQ(first.aliases().champion, 2) << call;
     EXPECT_EQ(first.aliases().previous, 1) << call;
-    EXPECT_THAT(actions(first), ElementsAre("challenge 000001", "promote 000001", "challenge 000002", "promote 000002")) << call;
+    EXPECT_THAT(actions(first), ElementsAre("challenge 000001", "promote 000001", "challenge 000002", "promote 000002"))
+        << call;
     std::vector<std::string> names;
     posix_files().list(path("registry/versions"), &names);
     EXPECT_THAT(names, ElementsAre("000001", "000002")) << call;
@@ -246,7 +257,8 @@ TEST_F(RegistryTest, HundredRacesHaveOneWinner) {
       if (code) ++round->done;
       ::_exit(0);
     }
-    while (::wait(nullptr) > 0) {}
+    while (::wait(nullptr) > 0) {
+    }
     ASSERT_EQ(round->winners, 1) << version;
     ASSERT_EQ(round->locked, 1) << version;
   }
@@ -268,7 +280,8 @@ TEST(SealedJson, FindsDamageAndForeignMembers) {
 }
 
 TEST(Lineage, NamesThatLeaveTheDirectoryAreRefused) {
-  for (const char* name : {"", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\nb"}) EXPECT_FALSE(is_plain_name(name)) << name;
+  for (const char* name : {"", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\nb"})
+    EXPECT_FALSE(is_plain_name(name)) << name;
   EXPECT_FALSE(is_plain_name(std::string(256, 'a')));
   EXPECT_TRUE(is_plain_name("model.safetensors"));
   EXPECT_EQ(version_of("000123"), 123);
