@@ -6,6 +6,7 @@
 #include <set>
 
 #include "runtime/data/dataset_file.h"
+#include "runtime/data/encode_texts.h"
 #include "runtime/data/lines.h"
 #include "runtime/data/raw.h"
 #include "runtime/errors.h"
@@ -44,10 +45,11 @@ class Builder {
     for (size_t i = 0; i < labels.size(); ++i) ids_[labels[i]] = static_cast<int32_t>(i);
   }
 
-  void add(const RawText& text) {
+  void add(const RawText& text, EncodedText encoded) {
     try {
-      if (options_.task == Task::kTokenClassification) add_tagged(text);
-      else add_labelled(text);
+      if (encoded.error) std::rethrow_exception(encoded.error);
+      if (options_.task == Task::kTokenClassification) add_tagged(text, encoded);
+      else add_labelled(text, encoded.ids);
     } catch (const DataError& error) {
       const std::string what = error.what();
       if (what.compare(0, file_.size(), file_) == 0) throw;
@@ -70,8 +72,7 @@ class Builder {
       fail_at(file_, text.line, "the text has " + std::to_string(tokens) + " tokens, more than data.max_length " + std::to_string(options_.max_length));
   }
 
-  void add_labelled(const RawText& text) {
-    auto ids = tokenizer_.encode(text.text).ids;
+  void add_labelled(const RawText& text, std::vector<int32_t>& ids) {
     const auto limit = static_cast<size_t>(options_.max_length);
     if (ids.size() > limit) {  // one label for one text: it cannot be split
       overlong(text, ids.size());
@@ -90,8 +91,7 @@ class Builder {
     std::vector<bool> inside;  ///< continues a span: no cut before it
   };
 
-  Words words_of(const RawText& text) const {
-    const auto encoding = tokenizer_.encode_words(text.words);
+  Words words_of(const RawText& text, const EncodedText& encoding) const {
     Words words{std::vector<std::vector<int32_t>>(text.words.size()), {}, {}};
     for (size_t i = 0; i < encoding.ids.size(); ++i)
       if (encoding.words[i] >= 0) words.tokens[static_cast<size_t>(encoding.words[i])].push_back(encoding.ids[i]);
@@ -102,8 +102,8 @@ class Builder {
     return words;
   }
 
-  void add_tagged(const RawText& text) {
-    Words words = words_of(text);
+  void add_tagged(const RawText& text, const EncodedText& encoding) {
+    Words words = words_of(text, encoding);
     const auto room = static_cast<size_t>(options_.max_length) - 2;
     size_t total = 0;
     for (auto& tokens : words.tokens) total += tokens.size();
@@ -188,7 +188,8 @@ PrepareResult prepare(const std::string& input, const PrepareOptions& options, c
   if (texts.empty()) throw DataError(input + ": holds no text");
   result.labels = options.labels.empty() ? labels_in(texts, options.task) : options.labels;
   Builder builder(input, options, tokenizer, result.labels, result);
-  for (const auto& text : texts) builder.add(text);
+  auto encoded = encode_texts(texts, options.task, tokenizer, options.threads);
+  for (size_t i = 0; i < texts.size(); ++i) builder.add(texts[i], std::move(encoded[i]));
   auto& info = builder.data.info;
   info.task = options.task;
   info.labels = result.labels;

@@ -17,6 +17,7 @@ struct PrepareOptions {
   int64_t max_length = 128;
   Overlong overlong = Overlong::kSplit;
   std::vector<std::string> labels;   ///< the allowed labels, in id order; empty: taken from this file
+  int threads = 0;                   ///< that tokenize; 0: as many as this process may use cores. The file does not depend on it
 };
 
 struct PrepareResult {
