@@ -1,6 +1,7 @@
 #include "runtime/data/dataset.h"
 
 #include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
 
 #include <algorithm>
 #include <numeric>
@@ -40,9 +41,8 @@ class PreparedDataset final : public Dataset {
     }
     const auto samples = static_cast<int64_t>(ids.size());
     const bool tagging = data_.info.task == Task::kTokenClassification;
-    Batch batch{at::empty({rows}, at::kLong), at::zeros({rows}, at::kLong), at::empty({rows}, at::kLong), at::zeros({samples + 1}, at::kLong),
-                at::empty({samples}, at::kLong), tagging ? at::full({rows}, kIgnoreTarget, at::kLong) : at::empty({samples}, at::kLong), {}, valid_targets};
-    if (tagging && valid_targets > 0) batch.target_rows = at::empty({valid_targets}, at::kLong);
+    Batch batch{longs(rows), filled(rows, 0), longs(rows), filled(samples + 1, 0), longs(samples), tagging ? filled(rows, kIgnoreTarget) : longs(samples), {}, valid_targets};
+    if (tagging && valid_targets > 0) batch.target_rows = longs(valid_targets);
     auto* target_row = batch.target_rows.defined() ? batch.target_rows.data_ptr<int64_t>() : nullptr;
     std::vector<int32_t> scratch;
     for (int64_t s = 0, row = 0; s < samples; ++s) {
@@ -53,6 +53,14 @@ class PreparedDataset final : public Dataset {
   }
 
  private:
+  /// Without a dispatch: finding at::empty's and at::zeros' functions takes as long as filling the memory of a batch.
+  static at::Tensor longs(int64_t numel) { return at::detail::empty_cpu({numel}, at::kLong); }
+  static at::Tensor filled(int64_t numel, int64_t value) {
+    auto memory = longs(numel);
+    std::fill_n(memory.data_ptr<int64_t>(), numel, value);
+    return memory;
+  }
+
   void check_ids(const std::string& path, int64_t vocab_size) const {
     int32_t least = data_.stored ? data_.stored->least() : 0, greatest = data_.stored ? data_.stored->greatest() : 0;
     for (const int32_t token : data_.tokens) {  // without a branch: several ids an instruction
