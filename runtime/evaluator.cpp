@@ -1,7 +1,7 @@
 #include "runtime/evaluator.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <chrono>
@@ -65,7 +65,7 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
     next_read += size;
     return batches[next_read - size];
   });
-  const at::NoGradGuard no_grad;
+  const c10::InferenceMode no_graph;
   const auto device = model.parameters()[0].value.device();
   for (size_t b = static_cast<size_t>(comm.rank()); b < batches.size(); b += size) {
     const Batch batch = to(*loader.next(), device);

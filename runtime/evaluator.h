@@ -13,8 +13,9 @@
 
 namespace fmtrain {
 
-/// Tokens of one evaluation batch: enough to keep the products large, few enough to stay in cache.
-inline constexpr int64_t kEvaluationTokens = 2048;
+/// Tokens of one evaluation batch: enough to keep the products large, few enough to stay in cache. For MiniLM in bf16, 512 to
+/// 4,096 differ by 5 % at 31 tokens a sample, where this is the fastest, and by 2 % at 128, where 4,096 is.
+inline constexpr int64_t kEvaluationTokens = 1024;
 
 /// Sample ids of each evaluation batch: all samples of a text stay together, texts of similar length too, at most
 /// `token_budget` tokens a batch unless one text alone has more.
