@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <barrier>
 #include <cmath>
+#include <mutex>
 #include <numeric>
+#include <thread>
 
 #include "bench/continual/samples.h"
 #include "runtime/continual/corrections.h"
@@ -33,6 +36,54 @@ TEST(Mmd, TheSameBitsForEveryNumberOfRanks) {
   const auto splits = random_splits(1500, 600, 20, 3);
   const auto one = mmd2_from_sums(sums_of(pool, 8, 2.5, splits, 1), 1500, 600);
   for (const int ranks : {2, 3, 6, 8}) EXPECT_EQ(mmd2_from_sums(sums_of(pool, 8, 2.5, splits, ranks), 1500, 600), one) << ranks;
+}
+
+/// Ranks as threads, with sums that are added in the order in which they come.
+template <class Number>
+class Summed {
+ public:
+  explicit Summed(std::ptrdiff_t ranks) : arrived_(ranks) {}
+  void operator()(std::span<Number> mine) {
+    {
+      const std::lock_guard lock(mutex_);
+      sum_.resize(mine.size(), 0);
+      for (size_t i = 0; i < mine.size(); ++i) sum_[i] += mine[i];
+    }
+    arrived_.arrive_and_wait();
+    std::copy(sum_.begin(), sum_.end(), mine.begin());
+    arrived_.arrive_and_wait();
+    {
+      const std::lock_guard lock(mutex_);
+      sum_.clear();
+    }
+    arrived_.arrive_and_wait();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::barrier<> arrived_;
+  std::vector<Number> sum_;
+};
+
+TEST(Mmd, TheWholeTestOnSeveralRanks) {
+  const auto x = normal_rows(700, 8, 1), y = normal_rows(600, 8, 2);
+  const MmdTest one = mmd_test(x, y, 8, 50, 9);
+  for (const int size : {2, 3, 8}) {
+    Summed<int64_t> counts(size);
+    Summed<double> sums(size);
+    std::vector<MmdTest> found(static_cast<size_t>(size));
+    std::vector<std::thread> ranks;
+    for (int r = 0; r < size; ++r)
+      ranks.emplace_back([&, r] {
+        found[static_cast<size_t>(r)] = mmd_test(x, y, 8, 50, 9, {r, size, std::ref(counts), std::ref(sums)});
+      });
+    for (auto& rank : ranks) rank.join();
+    for (const auto& other : found) {
+      EXPECT_EQ(other.mmd2, one.mmd2) << size;
+      EXPECT_EQ(other.sigma, one.sigma) << size;
+      EXPECT_EQ(other.p, one.p) << size;
+    }
+  }
 }
 
 TEST(Mmd, TheSameBitsForEveryNumberOfThreads) {
