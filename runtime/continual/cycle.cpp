@@ -25,6 +25,14 @@ CycleStage stage_of(const std::string& name) {
   return static_cast<CycleStage>(found - kStages.begin());
 }
 
+/// What history() relies on; the rest of a record is the work's own.
+void check_record(CycleStage stage, const Json& record) {
+  if (!record.is_object()) throw std::runtime_error("a record is no object");
+  if (stage == CycleStage::kDecided) text_of(record, "verdict");
+  if (stage == CycleStage::kTrained && record.contains("gpu_hours") && !record.at("gpu_hours").is_number())
+    throw std::runtime_error("gpu_hours is not a number");
+}
+
 CycleStage after(CycleStage stage) { return static_cast<CycleStage>(static_cast<int>(stage) + 1); }
 
 Json work_after(CycleStage stage, CycleWork& work, const CycleState& state, const std::string& directory) {
@@ -45,6 +53,7 @@ Json work_after(CycleStage stage, CycleWork& work, const CycleState& state, cons
   throw std::logic_error("a published cycle has no further stage");
 }
 
+/// An unknown verdict counts as inconclusive: it neither cools down nor stops the series.
 CycleOutcome outcome(const CycleState& cycle) {
   if (cycle.stage < CycleStage::kDecided) return CycleOutcome::kUnfinished;
   const auto verdict = cycle.records.at("decided").value("verdict", "");
@@ -76,8 +85,7 @@ CycleState parse_cycle(const Json& record) {
   for (size_t s = 0; s < kStages.size(); ++s)
     if (state.records.contains(kStages[s]) != (s <= static_cast<size_t>(state.stage)))
       throw std::runtime_error(std::string("records do not fit the stage: ") + kStages[s]);
-  for (const auto& [name, one] : state.records.items())
-    if (stage_of(name) == CycleStage::kDecided) text_of(one, "verdict");
+  for (const auto& [name, one] : state.records.items()) check_record(stage_of(name), one);
   return state;
 }
 
@@ -142,7 +150,9 @@ CycleState Cycles::begin(const Json& trigger, int64_t version, int64_t now) {
 
 CycleState Cycles::finish(CycleState state, CycleWork& work) {
   while (state.stage != CycleStage::kPublished) {
+    // Between the end of the work and the new state a kill costs the work once more, never its result: it is idempotent.
     const Json record = work_after(state.stage, work, state, directory(state.number));
+    check_record(after(state.stage), record);  // now, and not when a later run cannot read it
     state.stage = after(state.stage);
     state.records[cycle_stage_name(state.stage)] = record;
     save(state);
@@ -153,6 +163,7 @@ CycleState Cycles::finish(CycleState state, CycleWork& work) {
 void Cycles::save(const CycleState& state) const {
   CycleState mine = state;
   mine.fence = fence_.generation;
+  // aliases.json knows only of fences that changed it; a run that has got this far without one is seen here.
   const auto before = stored(state.number);
   if (before && before->fence > fence_.generation)
     throw Error(ExitCode::kLocked, directory(state.number) + ": a later run goes on with this cycle");

@@ -44,6 +44,7 @@ std::string text_of(const char* what, const DriftReport::Classes& classes) {
 
 }  // namespace
 
+// Too few examples do not forget an alarm of the window before: the caller keeps that one until a window is judged.
 DriftVerdict drift_verdict(const DriftReport& now, bool previous_drifted) {
   if (!now.enough) return DriftVerdict::kInsufficientData;
   if (!now.drifted()) return DriftVerdict::kNone;

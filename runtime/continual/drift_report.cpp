@@ -27,6 +27,7 @@ double severity(const DriftSample& reference, int64_t window, const MmdTest& tes
   return limit > 0 ? std::max(0.0, test.mmd2 / limit) : 0;
 }
 
+/// The axes are the reference's alone: with the window in them, the shift would turn the axes it is measured on.
 std::vector<double> ks_of_components(const DriftSample& reference, const DriftSample& window, int64_t components) {
   const Pca pca = fit_pca(reference.features, reference.dims, components);
   const auto x = project(pca, reference.features), y = project(pca, window.features);
@@ -76,6 +77,7 @@ void explain_classes(const DriftSample& reference, const DriftSample& window, Dr
   if (!window.labels.empty()) report.labelled = classes_of(reference.labels, window.labels, classes);
 }
 
+/// A quantity that only one sample has says nothing.
 void explain_quantities(const DriftSample& reference, const DriftSample& window, DriftReport& report) {
   for (const auto& one : reference.quantities)
     for (const auto& other : window.quantities)

@@ -24,12 +24,14 @@ GateResult::Set compared(const PairedCounts& counts, const GateInputs& inputs, c
 /// Standard deviation of what one example adds.
 double per_example(const PairedDifference& d) { return d.deviation() * std::sqrt(static_cast<double>(d.examples)); }
 
+/// McNemar's test is about accuracy; of any other metric it would say something else than the gate.
 bool is_accuracy(const Metric& metric) {
   using Function = double (*)(std::span<const int64_t>);
   const auto* function = metric.target<Function>();
   return function && *function == &accuracy_of_sums;
 }
 
+/// Of accuracy counts: {correct, 1}.
 McNemar mcnemar_of(const PairedCounts& counts) {
   int64_t b = 0, c = 0;
   for (size_t i = 0; i < counts.champion.size(); i += static_cast<size_t>(counts.width)) {
@@ -39,6 +41,7 @@ McNemar mcnemar_of(const PairedCounts& counts) {
   return mcnemar(b, c);
 }
 
+/// Slices too small to judge take no part in Holm's correction: they would cost the others power.
 void compare_slices(const GateInputs& inputs, const GateOptions& options, GateResult& result) {
   std::vector<double> p;
   for (const auto& [name, counts] : inputs.slices) {

@@ -1,6 +1,7 @@
 #include "runtime/continual/lineage.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <stdexcept>
 
@@ -11,6 +12,14 @@ namespace {
 
 constexpr int64_t kLargestVersion = 999'999;
 constexpr size_t kDigits = 6;
+
+/// As text: JSON readers may round numbers above 2^53.
+uint64_t parse_seed(const std::string& text) {
+  uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc() || end != text.data() + text.size()) throw std::runtime_error("seed is not a whole number");
+  return seed;
+}
 
 StoredFile parse_file(const Json& record) {
   require_members(record, {"name", "bytes", "sha256"});
@@ -67,7 +76,7 @@ Lineage parse_lineage(const Json& record) {
   l.replay_sha256 = sha256_of(record, "replay_sha256", true);
   l.config_sha256 = sha256_of(record, "config_sha256");
   l.code_version = text_of(record, "code_version");
-  l.seed = std::stoull(text_of(record, "seed", 20));  // as text: JSON readers may round numbers above 2^53
+  l.seed = parse_seed(text_of(record, "seed", 20));
   l.trigger = record.at("trigger");
   l.gate = record.at("gate");
   l.privacy = record.at("privacy");

@@ -8,6 +8,7 @@
 namespace fmtrain {
 namespace {
 
+// Both: on many examples a drop too small to matter is sure, on few a large one is chance.
 constexpr double kLeastDrop = 0.02, kStandardErrors = 2;
 
 double negative_entropy(std::span<const float> row) {
@@ -34,6 +35,7 @@ std::vector<ExpectedCounts> expected_counts(const Probabilities& calibrated) {
   for (int64_t i = 0; i < calibrated.examples(); ++i) {
     const auto row = calibrated.row(i);
     const auto k = static_cast<size_t>(predicted[static_cast<size_t>(i)]);
+    // The label is class c with probability row[c], so a prediction of k is right with probability row[k].
     counts[k].correct += static_cast<double>(row[k]);
     counts[k].predicted += 1;
     for (size_t c = 0; c < row.size(); ++c) counts[c].truth += static_cast<double>(row[c]);
@@ -59,6 +61,7 @@ double atc_threshold(std::span<const double> scores, const std::vector<bool>& co
   std::vector<double> ascending(scores.begin(), scores.end());
   std::sort(ascending.begin(), ascending.end());
   const auto errors = static_cast<size_t>(std::count(correct.begin(), correct.end(), false));
+  // `errors` scores are smaller than the one at that place. All wrong: no score is high enough.
   return errors < ascending.size() ? ascending[errors] : std::numeric_limits<double>::infinity();
 }
 

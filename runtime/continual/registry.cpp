@@ -77,6 +77,7 @@ std::string Registry::verified(int64_t version) const {
   if (!exists(files_, place)) throw ConfigError(directory_ + ": " + missing(version) + ", or its weights are gone");
   if (!exists(files_, place + "/lineage.json")) throw CheckpointError(place + "/lineage.json: missing");
   const Lineage known = lineage(version);
+  // Names left at the end do not belong: a loader that looks for files by name would take them.
   auto names = list(files_, place);
   for (const auto& file : known.files) {
     const auto found = std::find(names.begin(), names.end(), file.name);
@@ -216,6 +217,7 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
     }
   for (const int64_t version : registry_.versions()) {
     if (std::find(kept.begin(), kept.end(), version) != kept.end()) continue;
+    // Renamed first: a kill in the middle of a removal must not leave a version that lacks files.
     require_mine();
     const std::string place = registry_.version_directory(version),
                       doomed = registry_.directory() + "/versions/.del-" + version_name(version);
@@ -227,6 +229,8 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
 }
 
 void RegistryWriter::change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now) {
+  // The record travels inside aliases.json, so alias and audit line are one change: a kill before the line leaves the next
+  // writer to add it.
   next.fence = fence_.generation;
   next.last = {next.last.number + 1, now, action, version, fence_.generation, reason.substr(0, 4096)};
   const std::string text = print_aliases(next);

@@ -35,6 +35,7 @@ Json unseal(std::string_view text) {
   if (!rest.starts_with(kMark) || !rest.ends_with(kEnd)) throw std::runtime_error("does not end with its SHA-256");
   if (rest.substr(kMark.size(), kDigits) != sha256_hex(content.data(), content.size()))
     throw std::runtime_error("does not match its own SHA-256");
+  // Only now: of what is parsed every byte is known to be what was written.
   Json record = parse_json(text, {kLimit, 16});
   record.erase("sha256");
   return record;

@@ -59,6 +59,7 @@ const char* trigger_name(TriggerKind kind) {
 }
 
 std::optional<TriggerKind> triggered(const TriggerInputs& in, const CycleSchedule& schedule, int64_t now) {
+  // By how sure each is that a cycle is needed; the order shows in the record only, for one trigger is enough.
   if (in.manual) return TriggerKind::kManual;
   if (in.drift_alarm) return TriggerKind::kDrift;
   if (in.accuracy_drop_lcb > kLeastDrop) return TriggerKind::kAccuracyDrop;

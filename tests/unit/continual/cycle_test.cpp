@@ -200,7 +200,14 @@ TEST_F(CycleTest, RecordsFitTheStage) {
   Json record = Json::parse(print_cycle(state));
   record.erase("sha256");
   EXPECT_EQ(parse_cycle(record).stage, CycleStage::kTriggered);
+  record["records"]["triggered"] = 1;
+  EXPECT_THROW(parse_cycle(record), std::runtime_error);
+  record["records"] = {{"triggered", Json::object()}, {"data-frozen", Json::object()}, {"trained", {{"gpu_hours", "1"}}}};
   record["stage"] = "trained";
+  EXPECT_THROW(parse_cycle(record), std::runtime_error);
+  record["records"]["trained"]["gpu_hours"] = 1;
+  EXPECT_EQ(parse_cycle(record).stage, CycleStage::kTrained);
+  record["records"].erase("trained");
   EXPECT_THROW(parse_cycle(record), std::runtime_error);
   record["stage"] = "unknown";
   EXPECT_THROW(parse_cycle(record), std::runtime_error);

@@ -279,6 +279,29 @@ TEST(SealedJson, FindsDamageAndForeignMembers) {
   EXPECT_NO_THROW(require_members(unseal(text), {"b", "a"}));
 }
 
+TEST(Lineage, WrongMembersAreRefused) {
+  Lineage l;
+  l.version = 1;
+  l.dataset_sha256 = l.config_sha256 = std::string(64, 'a');
+  l.files = {{"a", std::string(64, 'b'), 1}, {"c", std::string(64, 'b'), 1}};
+  const Json right = unseal(print_lineage(l));
+  EXPECT_EQ(parse_lineage(right).files, l.files);
+  const auto refused = [&](const char* member, const Json& value) {
+    Json changed = right;
+    changed[member] = value;
+    EXPECT_THROW(parse_lineage(changed), std::runtime_error) << member << " " << value.dump();
+  };
+  for (const char* seed : {"", "x", "1x", "-1", "18446744073709551616"}) refused("seed", seed);
+  refused("version", 0);
+  refused("version", 1'000'000);
+  refused("parent", -1);
+  refused("dataset_sha256", "");
+  refused("base_sha256", "A");
+  refused("files", {{{"name", "../a"}, {"bytes", 1}, {"sha256", std::string(64, 'b')}}});
+  refused("files", Json::array({right.at("files")[1], right.at("files")[0]}));
+  refused("more", 1);
+}
+
 TEST(Lineage, NamesThatLeaveTheDirectoryAreRefused) {
   for (const char* name : {"", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\nb"})
     EXPECT_FALSE(is_plain_name(name)) << name;
