@@ -1,5 +1,7 @@
 #include "runtime/run_outputs.h"
 
+#include <ATen/ops/item.h>
+#include <ATen/ops/tensor.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -94,19 +96,7 @@ void remove_old_run(const std::string& dir) {
 RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOptions& options)
     : config_(config), comm_(comm), options_(options), dir_(config.run.dir),
       console_(make_console(comm.rank(), options.host, progress_options(config, options.terminal).style == Progress::kBar, std::cerr)) {
-  if (main()) {
-    std::error_code error;
-    fs::create_directories(dir_, error);
-    if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
-    for (const auto& dir : {dir_, checkpoint_dir(), model_dir()}) must_be_private(dir);
-    posix_files().sync_dir(fs::absolute(dir_).parent_path().string());  // its name lasts as what is in it does; no rule where that fails
-    lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options.host, options.job, options.restart));
-    clear_exit(dir_);
-    clear_failure(dir_);
-    if (!options.resume) remove_old_run(dir_);
-    write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config));
-  }
-  comm.barrier();
+  take_directory();
   const std::string file = dir_ + "/before.json";
   if (!fs::exists(file)) return;
   try {
@@ -114,6 +104,36 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
   } catch (const std::runtime_error& error) {
     throw StorageError(file + ": " + error.what() + "; remove it to evaluate again");
   }
+}
+
+/// The outcome is agreed before any rank leaves: to those that wait, a rank that has gone is a fault, and they would record it in
+/// the directory, which is then another run's.
+void RunOutputs::take_directory() {
+  std::string refused;
+  if (main()) try {
+    make_directory();
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kLocked) throw;
+    refused = error.what();
+  }
+  auto any = at::tensor({refused.empty() ? int64_t{0} : int64_t{1}});
+  comm_.all_reduce(any, ReduceOp::kMax).wait();
+  if (any.item<int64_t>() == 0) return;
+  throw Error(ExitCode::kLocked, main() ? refused : dir_ + ": in use by another run, which rank 0 names");
+}
+
+/// On rank 0: makes and locks it, and clears what an earlier run left.
+void RunOutputs::make_directory() {
+  std::error_code error;
+  fs::create_directories(dir_, error);
+  if (error) throw StorageError(dir_ + ": cannot create: " + error.message());
+  for (const auto& dir : {dir_, checkpoint_dir(), model_dir()}) must_be_private(dir);
+  posix_files().sync_dir(fs::absolute(dir_).parent_path().string());  // its name lasts as what is in it does; no rule where that fails
+  lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options_.host, options_.job, options_.restart));
+  clear_exit(dir_);
+  clear_failure(dir_);
+  if (!options_.resume) remove_old_run(dir_);
+  write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config_));
 }
 
 RunOutputs::~RunOutputs() {

@@ -25,8 +25,8 @@ struct StepTimes {
 
 class RunOutputs {
  public:
-  /// Collective. Makes the run directory, takes its lock (Error with kLocked when another run has it), writes config.yaml;
-  /// `options.resume` false empties it of an earlier run.
+  /// Collective. Makes the run directory, takes its lock (Error with kLocked, on every rank, when another run has it), writes
+  /// config.yaml; `options.resume` false empties it of an earlier run.
   RunOutputs(const Config& config, Communicator& comm, const RunOptions& options);
   ~RunOutputs();
   RunLock* lock() const { return lock_.get(); }  ///< null on all ranks but 0
@@ -62,6 +62,8 @@ class RunOutputs {
   void say(const std::string& text);
   void say_scale(const TrainState& state, const StepResult& result);
   void must_own() const;
+  void take_directory();
+  void make_directory();
   const Config& config_;
   Communicator& comm_;
   const RunOptions& options_;
