@@ -15,11 +15,29 @@ void check_reducible(const at::Tensor& buffer, at::DeviceType device) {
   TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kLong || type == at::kInt, "no reduction for ", type);
 }
 
-void check_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device) {
+namespace {
+
+void check_sizes(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device) {
   check_buffer(full, device);
   check_buffer(shard, device);
-  TORCH_CHECK(full.scalar_type() == shard.scalar_type(), "full is ", full.scalar_type(), ", shard is ", shard.scalar_type());
   TORCH_CHECK(full.numel() == shard.numel() * size, "full has ", full.numel(), " elements, but ", size, " shards have ", shard.numel(), " each");
+}
+
+}  // namespace
+
+void check_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device) {
+  check_sizes(full, shard, size, device);
+  TORCH_CHECK(full.scalar_type() == shard.scalar_type(), "full is ", full.scalar_type(), ", shard is ", shard.scalar_type());
+}
+
+void check_reduced_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device) {
+  if (device == at::kCPU && full.defined() && shard.defined() && widens(full, shard)) return check_sizes(full, shard, size, device);
+  check_shard(full, shard, size, device);
+  check_reducible(full, device);
+}
+
+bool widens(const at::Tensor& full, const at::Tensor& shard) {
+  return shard.defined() && full.scalar_type() == at::kBFloat16 && shard.scalar_type() == at::kFloat;
 }
 
 void check_root(int root, int size) { TORCH_CHECK(root >= 0 && root < size, "root ", root, " in a world of ", size); }

@@ -67,7 +67,8 @@ class Communicator {
   virtual double waited() const { return 0; }
   /// In place: every rank ends with the reduction.
   virtual Work all_reduce(at::Tensor buffer, ReduceOp op) = 0;
-  /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten.
+  /// full has size() * shard.numel() elements; rank r receives the reduction of its r-th piece. full may be overwritten. On the CPU
+  /// full may be bf16 beside a shard in fp32: every element is widened, which is exact, and then added.
   virtual Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) = 0;
   /// full = the shards in rank order; shard may be this rank's own piece of full.
   virtual Work all_gather(at::Tensor full, at::Tensor shard) = 0;

@@ -29,6 +29,9 @@ struct Request {
   ReduceOp op = ReduceOp::kSum;
   bool reduces() const { return call.kind == Call::kAllReduce || call.kind == Call::kReduceScatter; }
   bool spreads() const { return call.kind != Call::kReduceScatter; }
+  /// Of what is added up.
+  at::ScalarType sum_type() const { return widens(full, shard) ? shard.scalar_type() : full.scalar_type(); }
+  int64_t sum_item() const { return static_cast<int64_t>(c10::elementSize(sum_type())); }
   int64_t rows() const { return shard.defined() && shard.numel() > 0 ? full.numel() / shard.numel() : 1; }
 };
 
@@ -84,8 +87,7 @@ class MpiCommunicator final : public Communicator {
     return issue({call_of(Call::kAllReduce, buffer, static_cast<int>(op)), buffer, {}, op});
   }
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) override {
-    check_shard(full, shard, size_, at::kCPU);
-    check_reducible(full, at::kCPU);
+    check_reduced_shard(full, shard, size_, at::kCPU);
     return issue({call_of(Call::kReduceScatter, full, static_cast<int>(op)), full, shard, op});
   }
   Work all_gather(at::Tensor full, at::Tensor shard) override {
@@ -210,7 +212,7 @@ class MpiCommunicator final : public Communicator {
   char* base_of(const Block& block, int rank) const { return block.base[static_cast<size_t>(map_.local(rank))]; }
   /// This rank's shard, from the block's first column.
   static char* shard_at(const Request& request, const Block& block) {
-    return static_cast<char*>(request.shard.data_ptr()) + block.first * item(request);
+    return static_cast<char*>(request.shard.data_ptr()) + block.first * request.shard.element_size();
   }
 
   // ---- reduction: partial sums of a node's subtrees go to the owner of a range, who adds them in the order of the tree ----
@@ -220,7 +222,7 @@ class MpiCommunicator final : public Communicator {
       if (map_.node_of(owner) != mine_ && map_.leader(mine_, owner) == rank_) send_partials(request, block, owner);
     const Range mine = range(request, block, rank_);
     if (mine.count == 0) return;
-    const int64_t bytes = mine.count * item(request);
+    const int64_t bytes = mine.count * request.sum_item();
     std::vector<Term> terms;
     for (const auto& tree : map_.trees())
       if (tree.node == mine_) add_local(request, block, tree, mine, terms);
@@ -229,11 +231,11 @@ class MpiCommunicator final : public Communicator {
     std::vector<void*> outs;
     if (request.call.kind == Call::kReduceScatter) outs.push_back(shard_at(request, block));
     else for (char* base : block.base) outs.push_back(at_range(request, base, mine));
-    tree_reduce(terms, outs, mine.count, request.full.scalar_type(), request.op);
+    tree_reduce(terms, outs, mine.count, request.sum_type(), request.op);
   }
 
   void add_local(const Request& request, const Block& block, const Subtree& tree, const Range& r, std::vector<Term>& terms) const {
-    for (int rank = tree.first; rank < tree.first + tree.count; ++rank) terms.push_back({at_range(request, base_of(block, rank), r), 1});
+    for (int rank = tree.first; rank < tree.first + tree.count; ++rank) terms.push_back({at_range(request, base_of(block, rank), r), 1, request.sum_type() != request.full.scalar_type()});
   }
 
   void send_partials(const Request& request, const Block& block, int owner) {
@@ -243,9 +245,9 @@ class MpiCommunicator final : public Communicator {
       if (tree.node != mine_) continue;
       std::vector<Term> terms;
       add_local(request, block, tree, r, terms);
-      void* partial = messages_.send_buffer(r.count * item(request));
-      tree_reduce(terms, {&partial, 1}, r.count, request.full.scalar_type(), request.op);
-      messages_.send(partial, r.count * item(request), owner);
+      void* partial = messages_.send_buffer(r.count * request.sum_item());
+      tree_reduce(terms, {&partial, 1}, r.count, request.sum_type(), request.op);
+      messages_.send(partial, r.count * request.sum_item(), owner);
     }
   }
 

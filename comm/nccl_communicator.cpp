@@ -113,8 +113,7 @@ class NcclCommunicator final : public Communicator {
 
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) override {
     if (on_host(full)) return host_->reduce_scatter(shard, full, op);
-    check_shard(full, shard, size(), at::kCUDA);
-    check_reducible(full, at::kCUDA);
+    check_reduced_shard(full, shard, size(), at::kCUDA);
     check_device(full);
     check_device(shard);
     return issue(full.numel(), [&] {

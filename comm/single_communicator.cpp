@@ -45,10 +45,13 @@ class SingleCommunicator final : public Communicator {
     return {};
   }
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp) override {
-    check_reducible(full, type_of(full));
-    return copy(shard, full, full, shard);
+    check_reduced_shard(full, shard, 1, type_of(full));
+    return copy(shard, full);
   }
-  Work all_gather(at::Tensor full, at::Tensor shard) override { return copy(full, shard, full, shard); }
+  Work all_gather(at::Tensor full, at::Tensor shard) override {
+    check_shard(full, shard, 1, type_of(full));
+    return copy(full, shard);
+  }
   Work broadcast(at::Tensor buffer, int root) override {
     check_root(root, 1);
     check_buffer(buffer, type_of(buffer));
@@ -60,8 +63,7 @@ class SingleCommunicator final : public Communicator {
   /// A world on a GPU takes tensors of the CPU too.
   at::DeviceType type_of(const at::Tensor& t) const { return t.defined() && t.is_cpu() ? at::kCPU : device_.type(); }
 
-  Work copy(const at::Tensor& to, const at::Tensor& from, const at::Tensor& full, const at::Tensor& shard) const {
-    check_shard(full, shard, 1, type_of(full));
+  static Work copy(const at::Tensor& to, const at::Tensor& from) {
     if (to.data_ptr() != from.data_ptr()) to.copy_(from);
     return {};
   }

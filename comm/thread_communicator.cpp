@@ -54,9 +54,9 @@ class Hub {
   int64_t round_ = 0;
 };
 
-/// Of x[first, first + count): the left part is the largest power of two below count.
+/// Of x[first, first + count), bf16 widened: the left part is the largest power of two below count.
 at::Tensor tree(const std::vector<at::Tensor>& x, ReduceOp op, size_t first, size_t count) {
-  if (count == 1) return x[first].clone();
+  if (count == 1) return x[first].scalar_type() == at::kBFloat16 ? x[first].to(at::kFloat) : x[first].clone();
   size_t left = 1;
   while (left * 2 < count) left *= 2;
   const auto a = tree(x, op, first, left), b = tree(x, op, first + left, count - left);
@@ -86,8 +86,7 @@ class ThreadCommunicator final : public Communicator {
     return {};
   }
   Work reduce_scatter(at::Tensor shard, at::Tensor full, ReduceOp op) override {
-    check_shard(full, shard, size_, at::kCPU);
-    check_reducible(full, at::kCPU);
+    check_reduced_shard(full, shard, size_, at::kCPU);
     const auto sum = reduced(full, op).narrow(0, rank_ * shard.numel(), shard.numel());
     hub_.meet();
     shard.copy_(sum.view_as(shard));

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -32,6 +33,16 @@ void combine(const T* a, const T* b, T* out, int64_t n, ReduceOp op) {
   }
 }
 
+/// Exact: bf16 is the upper half of fp32.
+template <class T>
+const T* widened(const void* data, int64_t at, int64_t n, T* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    const auto* values = static_cast<const uint16_t*>(data) + at;
+    for (int64_t i = 0; i < n; ++i) out[i] = std::bit_cast<float>(static_cast<uint32_t>(values[i]) << 16);
+  }
+  return out;
+}
+
 /// One block of the tree.
 template <class T>
 struct Block {
@@ -44,9 +55,12 @@ struct Block {
   /// The values of the next `count` ranks: a term's own memory, or scratch of this level.
   const T* value(int count, int level) {
     TORCH_CHECK(next < terms.size() && terms[next].ranks <= count, "terms do not fit the tree");
-    if (terms[next].ranks == count) return static_cast<const T*>(terms[next++].data) + at;
-    const int left = left_of(count);
     T* out = scratch + level * kBlock;
+    if (terms[next].ranks == count) {
+      const Term& term = terms[next++];
+      return term.bf16 ? widened(term.data, at, n, out) : static_cast<const T*>(term.data) + at;
+    }
+    const int left = left_of(count);
     const T* a = value(left, level);
     const T* b = value(count - left, level + 1);
     combine(a, b, out, n, op);
@@ -84,6 +98,7 @@ void split(int first, int count, const std::vector<int>& node_of_rank, std::vect
 }  // namespace
 
 void tree_reduce(std::span<const Term> terms, std::span<void* const> outs, int64_t numel, at::ScalarType dtype, ReduceOp op) {
+  TORCH_CHECK(dtype == at::kFloat || std::none_of(terms.begin(), terms.end(), [](const Term& t) { return t.bf16; }), "bf16 sums up to fp32 only");
   switch (dtype) {
     case at::kFloat: return reduce<float>(terms, outs, numel, op);
     case at::kDouble: return reduce<double>(terms, outs, numel, op);

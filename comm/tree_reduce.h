@@ -13,6 +13,7 @@ namespace fmtrain {
 struct Term {
   const void* data;
   int ranks;
+  bool bf16 = false;  ///< the values are bf16, and are widened to the fp32 of the sums; of one rank
 };
 
 /// Every out[i] = tree over the terms' [i]. An out may be one of the terms' data. float, double, int64, int32; kSum = kTreeSum;

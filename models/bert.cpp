@@ -42,6 +42,10 @@ class Bert final : public TaskModel {
 
   at::Tensor low_copy(size_t i) const override { return low_.empty() ? at::Tensor() : low_[i]; }
   void send_gradients(GradientSink sink) override { sink_ = std::move(sink); }
+  bool sends_bf16(size_t i) const override {
+    const bool in_layer = i >= layers_.front() && i < layers_.back() + kLayerParameters;
+    return in_layer && value(i).dim() == 2 && config_.precision == Precision::kBf16 && has_encoder_layer(value(i).device(), at::kBFloat16);
+  }
 
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override { return encode(batch, rows_of(batch), pass); }
 

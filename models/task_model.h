@@ -58,6 +58,8 @@ class TaskModel {
   /// convert each to fp32 first; the others go to their parameter's grad() as ever. {}: all of them do, as for models without such.
   /// A loss that has a parameter from elsewhere too, or runs the encoder twice, must not use it: the sums are the graph's work.
   virtual void send_gradients(GradientSink /*sink*/) {}
+  /// True: the sink receives the gradient of parameter number i as bf16, always.
+  virtual bool sends_bf16(size_t) const { return false; }
 };
 
 /// Which parameters get values when a model is built; the others are undefined until they are loaded.

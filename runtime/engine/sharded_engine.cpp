@@ -1,6 +1,6 @@
 // ZeRO stages 1 to 3 over the flat layout. Every rank owns a piece of every bucket: it keeps the optimizer state of its pieces,
 // receives their reduced gradient, updates their parameters and hands these out.
-//   stage 1: the gradient is whole on every rank until it is reduced
+//   stage 1: the gradient is whole on every rank until it is reduced, as bf16 as far as it comes so (leaf_window.h)
 //   stage 2: with one leaf a rank, a bucket's gradient exists only from backward to its reduction
 //   stage 3: as 2; parameters lie once in memory that the ranks of a node share (in every stage here, where ranks share memory)
 #include <ATen/ATen.h>
@@ -8,6 +8,7 @@
 #include <map>
 
 #include "runtime/engine/leaf_sum.h"
+#include "runtime/engine/leaf_window.h"
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/shard_plan.h"
 #include "runtime/engine/step_engine.h"
@@ -71,9 +72,8 @@ class ShardedEngine final : public StepEngine {
       each_bucket(t, [&](size_t b, Range) { buckets_of[t] = {std::min(buckets_of[t].first, b), b + 1}; });
     }
     set_buckets(std::move(buckets_of), plan_.buckets());
-    const Booking booking(Purpose::kGradients);
-    if (stage == 1) make_whole_gradient();
-    else shard_ = at::zeros({plan_.shard_numel()}, values().options());
+    for (size_t i = 0; i < model.parameters().size(); ++i)
+      if (model.parameters()[i].value.requires_grad()) sends_bf16_.push_back(model.sends_bf16(i));
     if (!table()) return;
     exchange_.emplace(comm, *table(), op());
     touched_ = RowSet(table()->rows);
@@ -86,17 +86,30 @@ class ShardedEngine final : public StepEngine {
   ReduceOp op() const { return exact_ ? ReduceOp::kTreeSum : ReduceOp::kSum; }
   bool is_table(size_t tensor) const { return table() && table()->tensor == tensor; }
 
+  /// A config has the same number of slots in every step, so memory is made once, by all ranks alike where they share it.
   void begin_leaves() override {
-    if (stage_ > 1 && shape().present > 1 && !whole_.defined()) make_whole_gradient();
-    if (sum_) sum_->begin(shape().present, first_trained());
+    const bool narrow = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
+    by_window_ = stage_ == 1 && shape().slots <= comm_.size() && narrow;
+    if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table());
+    if (!in_whole() && !shard_.defined()) {
+      const Booking booking(Purpose::kGradients);
+      shard_ = at::zeros({plan_.shard_numel()}, values().options());
+    }
+    if (!streams() && !whole_.defined()) make_whole_gradient();
+    if (by_window_) window_->begin(shape().present > 0, first_trained());
+    else if (sum_) sum_->begin(shape().present, first_trained());
   }
 
   void finish_leaf() override {
-    if (!streams()) sum_->finish_leaf();
+    if (by_window_) window_->finish_leaf();
+    else if (!streams()) sum_->finish_leaf();
   }
 
-  /// Stages 2 and 3 with one leaf (or none): gradients go from backward into the buckets' own memory.
-  bool streams() const { return stage_ > 1 && shape().present <= 1; }
+  /// The reduced gradient lies in the whole one; else in the shard.
+  bool in_whole() const { return stage_ == 1 && !by_window_; }
+
+  /// One leaf (or none) whose gradients go from backward into the window, or in stages 2 and 3 into the buckets' own memory.
+  bool streams() const { return by_window_ || (stage_ > 1 && shape().present <= 1); }
 
   void make_whole_gradient() {
     const Booking booking(Purpose::kGradients);
@@ -116,6 +129,7 @@ class ShardedEngine final : public StepEngine {
   }
 
   void add_gradient(size_t t, const at::Tensor& gradient) override {
+    if (by_window_ && !is_table(t)) window_->add(t, gradient);
     if (!streams()) sum_->add(t, gradient);
   }
 
@@ -124,7 +138,7 @@ class ShardedEngine final : public StepEngine {
     const Range bucket = plan_.bucket(b);
     if (!streams()) return;
     if (is_table(t)) streamed_ = gradient;
-    else put(b, {std::max(bucket.first, tensor.offset), std::min(bucket.last, tensor.offset + tensor.numel)}, gradient, tensor.offset);
+    else if (!by_window_) put(b, {std::max(bucket.first, tensor.offset), std::min(bucket.last, tensor.offset + tensor.numel)}, gradient, tensor.offset);
   }
 
   at::Tensor& bucket_memory(size_t b) {
@@ -144,6 +158,7 @@ class ShardedEngine final : public StepEngine {
 
   Work reduce(size_t b) override {
     const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
+    if (by_window_) return window_->reduce(b, shard_.narrow(0, plan_.shard_offset(b), piece.numel()), op());
     if (table() && bucket.first < table()->range().last && bucket.last > table()->range().first) return reduce_beside_table(b);
     if (stage_ == 1)
       return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
@@ -162,7 +177,7 @@ class ShardedEngine final : public StepEngine {
       const auto memory = live ? bucket_memory(b) : whole_;
       const auto values = memory.narrow(0, side.first - (live ? bucket.first : 0), side.numel());
       comm_.all_reduce(values, op()).wait();
-      if (stage_ > 1) each_owned(side, [&](Range part, float* shard) { std::copy_n(values.data_ptr<float>() + part.first - side.first, part.numel(), shard); });
+      if (stage_ > 1) put_owned(side, values.data_ptr<float>());
     }
     live_.erase(b);
     return {};
@@ -175,19 +190,23 @@ class ShardedEngine final : public StepEngine {
       const Range owned = plan_.owned(b, comm_.rank());
       const Range part{std::max(owned.first, range.first), std::min(owned.last, range.last)};
       if (part.first >= part.last) continue;
-      const auto& memory = stage_ == 1 ? whole_ : shard_;
-      use(part, memory.data_ptr<float>() + (stage_ == 1 ? part.first : plan_.shard_offset(b) + part.first - owned.first));
+      const auto& memory = in_whole() ? whole_ : shard_;
+      use(part, memory.data_ptr<float>() + (in_whole() ? part.first : plan_.shard_offset(b) + part.first - owned.first));
     }
   }
 
+  /// Into this rank's reduced gradient, as far as it owns the range.
+  void put_owned(Range range, const float* sums) const {
+    each_owned(range, [&](Range part, float* memory) { std::copy_n(sums + part.first - range.first, part.numel(), memory); });
+  }
+
   void reduce_rest() override {
+    if (by_window_) window_->reduce_rest(op(), [&](Range range, const float* sums) { put_owned(range, sums); });
     if (!table() || first_trained() > table()->tensor) return;
     const Table& t = *table();
-    if (stage_ > 1)
+    if (!in_whole())
       for (const int64_t r : touched_.list()) each_owned(t.row(r), [](Range part, float* memory) { std::fill_n(memory, part.numel(), 0.0f); });
-    const auto write = [&](int64_t r, const float* sum) {
-      each_owned(t.row(r), [&](Range part, float* memory) { std::copy_n(sum + part.first - t.row(r).first, part.numel(), memory); });
-    };
+    const auto write = [&](int64_t r, const float* sum) { put_owned(t.row(r), sum); };
     const bool no_leaf = shape().present == 0;
     if (streams()) {
       const StreamedRows mine(t, std::exchange(streamed_, {}));
@@ -196,15 +215,14 @@ class ShardedEngine final : public StepEngine {
     }
     const auto row = [values = whole_.data_ptr<float>() + t.offset, columns = t.columns](int64_t r) { return values + r * columns; };
     touched_ = exchange_->reduce({sum_->touched(), no_leaf, row}, write);
-    if (stage_ == 1) sum_->also_touched(touched_);
+    if (in_whole()) sum_->also_touched(touched_);
   }
 
   std::vector<at::Tensor> gradients() override {
     std::vector<at::Tensor> parts;
     for (size_t b = 0; b < plan_.buckets(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
-      const auto& memory = stage_ == 1 ? whole_ : shard_;
-      parts.push_back(memory.narrow(0, stage_ == 1 ? owned.first : plan_.shard_offset(b), owned.numel()));
+      parts.push_back(in_whole() ? whole_.narrow(0, owned.first, owned.numel()) : shard_.narrow(0, plan_.shard_offset(b), owned.numel()));
     }
     return parts;
   }
@@ -235,12 +253,15 @@ class ShardedEngine final : public StepEngine {
   int stage_;
   bool exact_;
   ShardPlan plan_;
-  at::Tensor whole_;                    ///< gradient of the whole layout, padded; stage 1, or more than one leaf
-  at::Tensor shard_;                    ///< stages 2, 3: reduced gradient of this rank's pieces
+  std::vector<bool> sends_bf16_;        ///< of each tensor, the model
+  bool by_window_ = false;              ///< stage 1 with at most one leaf a rank, of bf16 gradients
+  std::optional<LeafWindow> window_;
+  at::Tensor whole_;                    ///< gradient of the whole layout, padded; else in stage 1, or more than one leaf
+  at::Tensor shard_;                    ///< where the reduced gradient is not in whole_: of this rank's pieces
   std::unique_ptr<LeafSum> sum_;        ///< into whole_
   std::optional<TableExchange> exchange_;
   RowSet touched_;                      ///< rows of the table that this rank's reduced gradient has
-  at::Tensor streamed_;                 ///< stages 2, 3 with one leaf: the table's gradient, until it is exchanged
+  at::Tensor streamed_;                 ///< of a leaf that streams: the table's gradient, until it is exchanged
   std::map<size_t, at::Tensor> live_;   ///< stages 2, 3: buckets between backward and reduction
 };
 

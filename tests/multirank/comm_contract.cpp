@@ -178,6 +178,20 @@ TEST_P(Contract, ReduceScatterGivesEachRankItsPiece) {
   });
 }
 
+TEST_P(Contract, ReduceScatterWidensBf16BeforeItAdds) {
+  if (GetParam().device != at::kCPU) GTEST_SKIP() << "on the CPU only";
+  each_memory([](Communicator& comm, Placer& placed) {
+    const auto narrow = [](int rank, int64_t numel, at::ScalarType type) { return reals(rank, numel, at::kFloat).to(at::kBFloat16).to(type); };
+    for (const int64_t numel : {0, 1, 3, 1023, 65'537, (1 << 20) / comm.size() + 1}) {
+      placed.reset();
+      auto full = placed(narrow(comm.rank(), numel * comm.size(), at::kBFloat16));
+      auto shard = at::full({numel}, -1.0, at::kFloat);
+      comm.reduce_scatter(shard, full, ReduceOp::kTreeSum).wait();
+      EXPECT_TRUE(same_bits(shard, tree_of_all(comm.size(), numel * comm.size(), at::kFloat, narrow).narrow(0, comm.rank() * numel, numel))) << numel;
+    }
+  });
+}
+
 TEST_P(Contract, AllGatherLaysTheShardsInRankOrder) {
   each_memory([](Communicator& comm, Placer& placed) {
     for (const auto dtype : {at::kFloat, at::kLong, at::kByte, at::kBFloat16})
@@ -287,6 +301,8 @@ TEST_P(Contract, WrongArgumentsThrowOnEveryRankAndLeaveTheWorldUsable) {
     rejects([&] { return comm.all_reduce({}, ReduceOp::kSum); });
     rejects([&] { return comm.reduce_scatter(x, at::zeros({4 * size + 1}, on), ReduceOp::kSum); });
     rejects([&] { return comm.reduce_scatter(x, full.to(at::kDouble), ReduceOp::kSum); });
+    rejects([&] { return comm.reduce_scatter(x.to(at::kDouble), full.to(at::kBFloat16), ReduceOp::kSum); });
+    rejects([&] { return comm.reduce_scatter(x.to(at::kBFloat16), full.to(at::kBFloat16), ReduceOp::kSum); });
     rejects([&] { return comm.all_gather(at::zeros({4 * size - 1}, on), x); });
     rejects([&] { return comm.all_gather(full, x.to(at::kInt)); });
     rejects([&] { return comm.broadcast(x, size); });

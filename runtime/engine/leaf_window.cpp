@@ -1,0 +1,77 @@
+#include "runtime/engine/leaf_window.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "runtime/ledger.h"
+
+namespace fmtrain {
+namespace {
+
+bool overlap(Range a, Range b) { return a.first < b.last && b.first < a.last; }
+
+}  // namespace
+
+LeafWindow::LeafWindow(Communicator& comm, const FlatLayout& layout, const ShardPlan& plan, const std::vector<bool>& narrow,
+                       const std::optional<Table>& table)
+    : comm_(comm), layout_(layout), plan_(plan), narrow_(narrow), seen_(layout.tensors.size(), false) {
+  int64_t rest = 0;
+  size_t first_bucket = plan.buckets();
+  for (size_t t = 0; t < layout.tensors.size(); ++t) {
+    const auto& tensor = layout.tensors[t];
+    for (size_t b = 0; b < plan.buckets(); ++b) {
+      if (!overlap(plan.bucket(b), {tensor.offset, tensor.offset + tensor.numel})) continue;
+      if (table && overlap(plan.bucket(b), table->range())) narrow_[t] = false;
+      if (narrow_[t]) first_bucket = std::min(first_bucket, b);
+    }
+    const bool elsewhere = narrow_[t] || (table && table->tensor == t);
+    at_rest_.push_back(elsewhere ? -1 : rest);
+    if (!elsewhere) rest += (tensor.numel + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  first_element_ = first_bucket < plan.buckets() ? plan.bucket(first_bucket).first : plan.padded();
+  window_ = booked(comm.allocate(plan.padded() - first_element_, at::kBFloat16), Purpose::kGradients);
+  rest_ = booked(comm.allocate(rest, at::kFloat), Purpose::kGradients);
+}
+
+at::Tensor LeafWindow::place(size_t tensor) const {
+  const auto& t = layout_.tensors[tensor];
+  return narrow_[tensor] ? window_.narrow(0, t.offset - first_element_, t.numel) : rest_.narrow(0, at_rest_[tensor], t.numel);
+}
+
+void LeafWindow::begin(bool leaf, size_t first) {
+  first_ = first;
+  if (leaf) return;
+  for (size_t t = first; t < layout_.tensors.size(); ++t)
+    if (narrow_[t] || at_rest_[t] >= 0) place(t).fill_(-0.0);
+}
+
+void LeafWindow::add(size_t tensor, const at::Tensor& gradient) {
+  TORCH_CHECK(!seen_[tensor], layout_.tensors[tensor].name, " received two gradients in one leaf");
+  TORCH_CHECK(!narrow_[tensor] || gradient.scalar_type() == at::kBFloat16, layout_.tensors[tensor].name, " was to arrive as bf16");
+  seen_[tensor] = true;
+  place(tensor).copy_(gradient.is_sparse() ? gradient.to_dense().view(-1) : gradient.reshape(-1));
+}
+
+void LeafWindow::finish_leaf() {
+  for (size_t t = first_; t < seen_.size(); ++t)
+    if (!seen_[t] && (narrow_[t] || at_rest_[t] >= 0)) place(t).zero_();
+  seen_.assign(seen_.size(), false);
+}
+
+Work LeafWindow::reduce(size_t bucket, at::Tensor shard, ReduceOp op) {
+  const Range range = plan_.bucket(bucket);
+  if (range.first < first_element_) return {};
+  return comm_.reduce_scatter(std::move(shard), window_.narrow(0, range.first - first_element_, range.numel()), op);
+}
+
+void LeafWindow::reduce_rest(ReduceOp op, const std::function<void(Range, const float*)>& put) {
+  const auto begin = std::find_if(at_rest_.begin() + static_cast<std::ptrdiff_t>(first_), at_rest_.end(), [](int64_t at) { return at >= 0; });
+  if (begin == at_rest_.end()) return;
+  comm_.all_reduce(rest_.narrow(0, *begin, rest_.numel() - *begin), op).wait();
+  for (auto t = static_cast<size_t>(begin - at_rest_.begin()); t < at_rest_.size(); ++t)
+    if (const auto& tensor = layout_.tensors[t]; at_rest_[t] >= 0)
+      put({tensor.offset, tensor.offset + tensor.numel}, rest_.const_data_ptr<float>() + at_rest_[t]);
+}
+
+}  // namespace fmtrain
