@@ -51,8 +51,8 @@ class TaskModel {
   virtual Loss loss(const Batch& batch, const Pass& pass) = 0;
   /// The values of the parameters were changed (or rebound to other storage) from outside: refresh low-precision copies.
   virtual void parameters_changed() = 0;
-  /// The 16-bit copy of parameter number i that products read in its place, contiguous, in the same memory for the whole run;
-  /// undefined: there is none. Whoever changes the parameter may write its rounded values here, and then need not say so.
+  /// The 16-bit copy of parameter number i that products read in its place, contiguous; undefined: there is none. Whoever changes the
+  /// parameter may write its rounded values here, and then need not say so, and may give it other memory once (set_data).
   virtual at::Tensor low_copy(size_t) const { return {}; }
   /// Gradients that operations of this program's own make go to `sink` as soon as they are there, and not through the graph, which would
   /// convert each to fp32 first; the others go to their parameter's grad() as ever. {}: all of them do, as for models without such.

@@ -61,6 +61,13 @@ void apply_adamw(const AdamWUpdate& update, float* __restrict param, const float
 }
 
 FMTRAIN_MULTIVERSION
+void apply_decay(const AdamWUpdate& update, float* __restrict param, int64_t numel) {
+  const float decay = update.decay;
+  if (decay == 1) return;
+  for (int64_t i = 0; i < numel; ++i) param[i] *= decay;
+}
+
+FMTRAIN_MULTIVERSION
 void round_to_bf16(const float* __restrict param, uint16_t* __restrict low, int64_t numel) {
   for (int64_t i = 0; i < numel; ++i) low[i] = bf16_of(param[i]);
 }

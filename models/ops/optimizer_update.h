@@ -22,6 +22,8 @@ AdamWUpdate adamw_update(double lr, double weight_decay, double beta1, double be
 void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
 /// The same, and low = the new param rounded to the nearest bf16 (ties to even, as ATen rounds), in the same pass.
 void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, uint16_t* low, int64_t numel);
+/// What it comes to where gradient and moments are +0: p *= decay.
+void apply_decay(const AdamWUpdate& update, float* param, int64_t numel);
 /// low = param rounded to the nearest bf16.
 void round_to_bf16(const float* param, uint16_t* low, int64_t numel);
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -93,6 +94,7 @@ void Optimizer::set_steps(int64_t steps, std::vector<int64_t> unfrozen_at) {
     throw CheckpointError("state.engine.unfrozen_at: is not the numbers of updates at which the model's layers joined; resume from an older one, or start with --resume never");
   steps_ = steps;
   unfrozen_at_ = std::move(unfrozen_at);
+  awake_.reset();  // the moments have been loaded
 }
 
 int64_t Optimizer::steps_of(size_t tensor) const {
@@ -134,9 +136,28 @@ void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr,
   for (const auto& part : all)
     if (const auto& r = rates_[part.tensor]; r.pull > 0) pull_towards(state_of(part, "start/"), lr * r.lr * r.pull, part.value);
   if (config_.name == OptimizerName::kLamb) lamb(all, lr, scale, join);
-  else step_elementwise(all, lr, scale, quiet);
+  else step_elementwise(all, lr, scale, with_awake(quiet));
   if (config_.ema > 0)
     for (const auto& part : all) pull_towards(part.value, 1 - config_.ema, state_of(part, "ema/"));
+}
+
+/// Words that no text so far has had stay without moments: for most rows of a vocabulary AdamW is a multiplication.
+QuietRows Optimizer::with_awake(const QuietRows& quiet) {
+  if (config_.name != OptimizerName::kAdamW || !quiet.touched) return quiet;
+  if (!awake_) {
+    awake_.emplace(quiet.table.rows);
+    for (const auto& name : {"exp_avg/", "exp_avg_sq/"}) {
+      const float* values = state_named(name).const_data_ptr<float>();
+      for (const Range& owned : owned_) {
+        const Range part{std::max(owned.first, quiet.table.range().first), std::min(owned.last, quiet.table.range().last)};
+        for (int64_t i = part.first; i < part.last; ++i)
+          if (std::bit_cast<uint32_t>(values[i - owned.first]) != 0) awake_->insert((i - quiet.table.offset) / quiet.table.columns);
+        values += owned.numel();
+      }
+    }
+  }
+  awake_->unite(*quiet.touched);
+  return {quiet.table, quiet.touched, &*awake_};
 }
 
 void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, double scale, const QuietRows& quiet) const {
@@ -159,12 +180,6 @@ const at::Tensor& Optimizer::state_named(const std::string& name) const {
 
 at::Tensor Optimizer::state_of(const Part& part, const char* name) const {
   return state_named(name).narrow(0, part.at_state, part.range.numel());
-}
-
-bool Optimizer::keep_low(std::vector<at::Tensor> low) {
-  if (config_.name != OptimizerName::kAdamW || host_values_.defined() || state_[0].second.is_cuda()) return false;
-  low_ = std::move(low);
-  return true;
 }
 
 at::Tensor Optimizer::low_of(const Part& part) const {

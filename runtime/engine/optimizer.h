@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,8 +52,10 @@ class Optimizer {
   void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {},
             const QuietRows& quiet = {});
   /// bf16 copies, by tensor and as long (undefined: none), into which step() rounds the owned values that it changes, in its own pass
-  /// over them. False: it will not (another rule than AdamW, offload, a GPU).
-  bool keep_low(std::vector<at::Tensor> low);
+  /// over them.
+  void keep_low(std::vector<at::Tensor> low) { low_ = std::move(low); }
+  /// Not with another rule than AdamW, offload, or a GPU.
+  bool can_keep_low() const { return config_.name == OptimizerName::kAdamW && !host_values_.defined() && !state_[0].second.is_cuda(); }
   /// step() leaves something else in the gradients.
   bool overwrites_gradients() const { return config_.name == OptimizerName::kLamb; }
   /// The owned values were changed from outside.
@@ -98,6 +101,8 @@ class Optimizer {
   const at::Tensor& state_named(const std::string& name) const;
   at::Tensor state_of(const Part& part, const char* name) const;
   at::Tensor low_of(const Part& part) const;
+  /// `quiet` with the rows that are awake, for AdamW.
+  QuietRows with_awake(const QuietRows& quiet);
   void step_elementwise(const std::vector<Part>& parts, double lr, double scale, const QuietRows& quiet) const;  ///< AdamW, SGD
   void lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join);
   std::vector<double> trust_ratios(const std::vector<Part>& parts, const Join& join) const;
@@ -114,6 +119,7 @@ class Optimizer {
   std::vector<int64_t> unfrozen_at_;
   int64_t steps_ = 0;
   bool average_swapped_ = false;
+  std::optional<RowSet> awake_;     ///< AdamW: rows of the table whose moments may not be +0; not known before the first update
 };
 
 /// The parameters and the optimizer's state inside `wanted`, ascending ranges that the optimizer owns, and its number of updates.

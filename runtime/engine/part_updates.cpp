@@ -25,14 +25,30 @@ float* data(const at::Tensor& tensor) { return tensor.data_ptr<float>(); }
 constexpr int64_t kQuietRun = 2048;
 constexpr float kZeros[kQuietRun] = {};
 
-/// Calls use(i, n, gradient) for runs of [from, to) of an array that begins at element `first` of the layout and has the gradient `grad`.
+/// What is known of a row: nothing; its gradient is zero; and its moments are as well.
+enum class Row { kTouched, kQuiet, kAsleep };
+
+Row kind_of(const QuietRows& quiet, int64_t row) {
+  if (quiet.touched->has(row)) return Row::kTouched;
+  return quiet.awake && !quiet.awake->has(row) ? Row::kAsleep : Row::kQuiet;
+}
+
+/// Calls use(i, n, kind) for runs of [from, to) of an array that begins at element `first` of the layout; a quiet run has at most kQuietRun.
 template <class Use>
-void by_runs(int64_t from, int64_t to, const float* grad, int64_t first, const QuietRows& quiet, const Use& use) {
+void by_runs(int64_t from, int64_t to, int64_t first, const QuietRows& quiet, const Use& use) {
   const Range table = quiet.touched ? quiet.table.range() : Range{};
-  if (first + to <= table.first || first + from >= table.last) return use(from, to - from, grad + from);
-  for (int64_t i = from, n; i < to; i += n) {
-    n = std::min(kQuietRun, to - i);
-    use(i, n, quiet.cover({first + i, first + i + n}) ? kZeros : grad + i);
+  for (int64_t i = from, end; i < to; i = end) {
+    const int64_t element = first + i;
+    if (element < table.first || element >= table.last) {
+      end = element < table.first ? std::min(to, table.first - first) : to;
+      use(i, end - i, Row::kTouched);
+      continue;
+    }
+    int64_t row = (element - table.first) / quiet.table.columns;
+    const Row kind = kind_of(quiet, row);
+    while (++row < quiet.table.rows && quiet.table.row(row).first < first + to && kind_of(quiet, row) == kind) {}
+    end = std::min({to, quiet.table.row(row).first - first, kind == Row::kQuiet ? i + kQuietRun : to});
+    use(i, end - i, kind);
   }
 }
 
@@ -43,8 +59,11 @@ void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const a
   if (param.is_cuda()) return adamw_on_gpu(update, param, grad, exp_avg, exp_avg_sq);
   auto* rounded = low.defined() ? static_cast<uint16_t*>(low.data_ptr()) : nullptr;
   in_parallel(param, [&, p = data(param), m = data(exp_avg), v = data(exp_avg_sq)](int64_t from, int64_t count) {
-    by_runs(from, from + count, data(grad), first, quiet, [&](int64_t i, int64_t n, const float* g) {
-      if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
+    by_runs(from, from + count, first, quiet, [&, values = data(grad)](int64_t i, int64_t n, Row kind) {
+      const float* g = kind == Row::kTouched ? values + i : kZeros;
+      if (rounded && kind == Row::kAsleep) TORCH_CHECK(false, "a table has no copy of 16 bits");
+      if (kind == Row::kAsleep) apply_decay(update, p + i, n);
+      else if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
       else apply_adamw(update, p + i, g, m + i, v + i, n);
     });
   });

@@ -14,7 +14,7 @@ constexpr int64_t kBucket = 4 << 20;
 class ReplicatedEngine final : public StepEngine {
  public:
   ReplicatedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, bool exact, FlatParams params)
-      : StepEngine(model, comm, update, params, {{0, params.layout().numel}}),
+      : StepEngine(model, comm, update, params, {{0, params.layout().numel}}, false),
         op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum), gradient_(booked(comm.allocate(layout().numel, at::kFloat), Purpose::kGradients)),
         sum_(layout(), gradient_, exact, table()) {
     if (table() && comm.size() > 1) exchange_.emplace(comm, *table(), op_);

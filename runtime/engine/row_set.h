@@ -20,6 +20,7 @@ class RowSet {
   /// All rows of a set over the same table as well.
   void unite(const RowSet& other) { unite(other.words_.data()); }
   void unite(const uint64_t* words);
+  bool has(int64_t row) const { return words_[static_cast<size_t>(row / 64)] >> (row % 64) & 1; }
   /// One of the rows [first, last), 0 <= first, last <= rows().
   bool has_any(int64_t first, int64_t last) const;
   /// Ascending.
@@ -44,6 +45,7 @@ struct Table {
 struct QuietRows {
   Table table;
   const RowSet* touched = nullptr;
+  const RowSet* awake = nullptr;  ///< of both, what the rest's moments are is known as well: +0, for they never had a gradient; or not
   /// All elements of a range of the layout, which may have any ends.
   bool cover(Range range) const;
 };

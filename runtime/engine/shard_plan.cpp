@@ -11,23 +11,20 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-ShardPlan::ShardPlan(int64_t numel, int world) : numel_(numel), world_(world) {
-  full_piece_ = std::max<int64_t>(1, kBucketBlocks / world_) * kNormBlock;
-  const int64_t bucket = full_piece_ * world_;
-  buckets_ = static_cast<size_t>(ceil_div(numel, bucket));
-  if (buckets_ == 0) return;
-  const int64_t rest = numel - static_cast<int64_t>(buckets_ - 1) * bucket;
-  last_piece_ = ceil_div(ceil_div(rest, kNormBlock), world_) * kNormBlock;
+ShardPlan::ShardPlan(int64_t numel, int world, int64_t cut) : numel_(numel), world_(world) {
+  add_buckets(cut);
+  add_buckets(numel);
 }
 
-Range ShardPlan::bucket(size_t b) const {
-  const int64_t first = static_cast<int64_t>(b) * full_piece_ * world_;
-  return {first, first + piece_numel(b) * world_};
+void ShardPlan::add_buckets(int64_t last) {
+  const int64_t block = kNormBlock * world_, full = std::max<int64_t>(1, kBucketBlocks / world_) * block;
+  const int64_t end = ceil_div(last, block) * block;
+  while (firsts_.back() < end) firsts_.push_back(std::min(end, firsts_.back() + full));
 }
 
 Range ShardPlan::piece(size_t b, int rank) const {
-  const int64_t first = bucket(b).first + rank * piece_numel(b);
-  return {first, first + piece_numel(b)};
+  const int64_t numel = bucket(b).numel() / world_, first = bucket(b).first + rank * numel;
+  return {first, first + numel};
 }
 
 Range ShardPlan::owned(size_t b, int rank) const {
@@ -37,7 +34,7 @@ Range ShardPlan::owned(size_t b, int rank) const {
 
 std::vector<Range> ShardPlan::owned(int rank) const {
   std::vector<Range> ranges;
-  for (size_t b = 0; b < buckets_; ++b) ranges.push_back(owned(b, rank));
+  for (size_t b = 0; b < buckets(); ++b) ranges.push_back(owned(b, rank));
   return ranges;
 }
 

@@ -18,31 +18,31 @@ struct Range {
 };
 
 /// The layout is cut into buckets of about 4 Mi elements (16 MiB of gradients), each bucket into one piece a rank, all of the same
-/// length. So every bucket can be reduced by itself, by all ranks alike. A rank's shard is its pieces in order.
+/// length. So every bucket can be reduced by itself, by all ranks alike. A rank's shard is its pieces in order. `cut`: an element at
+/// which, or at most `world` norm blocks behind which, a bucket begins: what lies on both sides is reduced in different ways.
 class ShardPlan {
  public:
-  /// numel >= 0 elements, world >= 1 ranks.
-  ShardPlan(int64_t numel, int world);
+  /// numel >= 0 elements, world >= 1 ranks, 0 <= cut <= numel.
+  ShardPlan(int64_t numel, int world, int64_t cut = 0);
   /// Elements of a buffer that has room for all pieces: at most `world` blocks more than numel.
-  int64_t padded() const { return buckets_ == 0 ? 0 : bucket(buckets_ - 1).last; }
-  size_t buckets() const { return buckets_; }
+  int64_t padded() const { return firsts_.back(); }
+  size_t buckets() const { return firsts_.size() - 1; }
   /// Of a padded buffer.
-  Range bucket(size_t b) const;
+  Range bucket(size_t b) const { return {firsts_[b], firsts_[b + 1]}; }
   Range piece(size_t b, int rank) const;
   /// What of the piece holds elements of the layout; may be empty.
   Range owned(size_t b, int rank) const;
   /// Of every bucket, in order.
   std::vector<Range> owned(int rank) const;
   /// Elements of a rank's shard, padding included; the same for every rank.
-  int64_t shard_numel() const { return buckets_ == 0 ? 0 : shard_offset(buckets_ - 1) + piece_numel(buckets_ - 1); }
+  int64_t shard_numel() const { return padded() / world_; }
   /// Where the piece of bucket b begins in the shard.
-  int64_t shard_offset(size_t b) const { return static_cast<int64_t>(b) * full_piece_; }
+  int64_t shard_offset(size_t b) const { return firsts_[b] / world_; }
 
  private:
-  int64_t piece_numel(size_t b) const { return b + 1 < buckets_ ? full_piece_ : last_piece_; }
+  void add_buckets(int64_t last);
   int64_t numel_, world_;
-  int64_t full_piece_, last_piece_ = 0;  ///< elements
-  size_t buckets_;
+  std::vector<int64_t> firsts_{0};  ///< of each bucket, and the end of the last: multiples of world norm blocks
 };
 
 }  // namespace fmtrain

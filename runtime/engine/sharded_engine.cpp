@@ -65,7 +65,7 @@ class ShardedEngine final : public StepEngine {
  public:
   ShardedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
                 FlatParams params)
-      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank())), stage_(stage), exact_(exact), plan_(plan) {
+      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank()), true), stage_(stage), exact_(exact), plan_(plan) {
     std::vector<std::pair<size_t, size_t>> buckets_of;
     for (size_t t = 0; t < layout().tensors.size(); ++t) {
       buckets_of.emplace_back(plan_.buckets(), 0);
@@ -271,7 +271,9 @@ std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm
                                             double l2_start, bool offload) {
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
   const auto parameters = trainable(model);
-  const ShardPlan plan(make_layout(parameters).numel, comm.size());
+  const auto layout = make_layout(parameters);
+  const auto table = table_of(layout);
+  const ShardPlan plan(layout.numel, comm.size(), table ? table->range().last : 0);  // the table is exchanged by rows
   const Booking booking(Purpose::kParameters);
   FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share

@@ -8,6 +8,7 @@
 
 #include "runtime/engine/part_updates.h"
 #include "runtime/hash.h"
+#include "runtime/ledger.h"
 
 namespace fmtrain {
 namespace {
@@ -28,27 +29,30 @@ LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
 
 }  // namespace
 
-StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned)
+StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, bool sharded)
     : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
       clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
   model.parameters_changed();
-  share_low_copies();
+  take_low_copies(sharded);
 }
 
 /// In the optimizer's pass a copy costs its 2 bytes; in one of its own 4 more, read again.
-void StepEngine::share_low_copies() {
+void StepEngine::take_low_copies(bool sharded) {
   std::vector<at::Tensor> low;
   const auto& parameters = model_.parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
     if (parameters[i].value.requires_grad()) low.push_back(model_.low_copy(i));
   const auto wrong = [](const at::Tensor& t) { return t.defined() && (t.scalar_type() != at::kBFloat16 || !t.is_contiguous() || !t.is_cpu()); };
   const bool some = std::any_of(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
-  if (!some || std::any_of(low.begin(), low.end(), wrong)) return;
+  if (!some || std::any_of(low.begin(), low.end(), wrong) || !optimizer_.can_keep_low()) return;
+  keeps_low_ = true;
+  const bool shared = sharded && comm_.sharers() == comm_.size();
+  if (shared) move_low_copies(low);
   for (auto& t : low)
     if (t.defined()) t = t.view({-1});
-  keeps_low_ = optimizer_.keep_low(low);
-  for (size_t t = 0; keeps_low_ && t < low.size(); ++t) {
+  optimizer_.keep_low(low);
+  for (size_t t = 0; !shared && t < low.size(); ++t) {
     if (!low[t].defined()) continue;
     const auto& place = layout().tensors[t];
     const int64_t end = place.offset + place.numel;
@@ -63,6 +67,21 @@ void StepEngine::share_low_copies() {
     }
     add(end);
   }
+}
+
+/// To where all ranks of the only node see them: each then writes what it owns, once.
+void StepEngine::move_low_copies(std::vector<at::Tensor>& low) {
+  const auto first = std::find_if(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
+  const int64_t begin = layout().tensors[static_cast<size_t>(first - low.begin())].offset;
+  const auto memory = booked(comm_.allocate_shared(layout().numel - begin, at::kBFloat16), Purpose::kParameters, comm_.sharers());
+  for (size_t t = 0; t < low.size(); ++t) {
+    if (!low[t].defined()) continue;
+    const auto& place = layout().tensors[t];
+    const auto view = memory.narrow(0, place.offset - begin, place.numel).view(place.shape);
+    view.copy_(low[t]);
+    low[t].set_data(view);
+  }
+  comm_.barrier();
 }
 
 void StepEngine::refresh_low_copies() {

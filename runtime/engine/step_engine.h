@@ -29,7 +29,8 @@ class StepEngine : public Engine {
 
  protected:
   /// This rank updates the ranges `owned` of the layout. `params` hold the values that the run starts from on every rank.
-  StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned);
+  /// `sharded`: the others update the rest; then the model's bf16 copies move to memory that the ranks of a single node share.
+  StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, bool sharded);
   const FlatLayout& layout() const { return params_.layout(); }
   const at::Tensor& values() const { return params_.values(); }
   const StepShape& shape() const { return shape_; }
@@ -73,7 +74,8 @@ class StepEngine : public Engine {
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);
   void mark_trained();
-  void share_low_copies();
+  void take_low_copies(bool sharded);
+  void move_low_copies(std::vector<at::Tensor>& low);
   void refresh_low_copies();
 
   TaskModel& model_;

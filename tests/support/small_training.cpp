@@ -56,7 +56,6 @@ Outcome train(const Case& c, uint64_t seed, int64_t from, int64_t to, const Outc
   run_ranks(c.ranks, [&](Communicator& comm) {
     at::set_num_threads(1);
     auto config = small_bert();
-    config.intermediate_size = c.intermediate;
     config.recompute = c.recompute;
     config.precision = c.precision;
     const auto model = make_bert(config, seed);

@@ -33,7 +33,6 @@ struct Case {
   Precision precision = Precision::kFp32;
   double divisor = 70;     ///< of the losses
   double lr = 1e-2;
-  int64_t intermediate = 64;  ///< size of the feed-forward layers
   bool one_batch = false;  ///< the same samples in every step, all of them, without dropout
   /// Called on every rank after each step.
   std::function<void(Engine&, TaskModel&)> after_step = {};

@@ -31,6 +31,33 @@ TEST(ShardPlan, PiecesTileThePaddedLayoutAtBlocks) {
     }
 }
 
+TEST(ShardPlan, ABucketBeginsBehindTheCut) {
+  constexpr int64_t kNumel = 22'713'216, kCut = 11'720'448;
+  for (const int world : {1, 2, 3, 4, 5, 8, 48, 1500}) {
+    const ShardPlan plain(kNumel, world), plan(kNumel, world, kCut);
+    bool begins = false;
+    int64_t next = 0, shard = 0;
+    for (size_t b = 0; b < plan.buckets(); ++b) {
+      const Range bucket = plan.bucket(b);
+      begins |= bucket.first >= kCut && bucket.first < kCut + world * kNormBlock;
+      EXPECT_EQ(bucket.first, next);
+      EXPECT_EQ(plan.shard_offset(b), shard);
+      EXPECT_LE(bucket.numel(), plain.bucket(0).numel());
+      for (int rank = 0; rank < world; ++rank) {
+        EXPECT_EQ(plan.piece(b, rank).first, next);
+        next = plan.piece(b, rank).last;
+      }
+      shard += plan.piece(b, 0).numel();
+    }
+    EXPECT_TRUE(begins) << world;
+    EXPECT_EQ(plan.shard_numel(), shard);
+    EXPECT_EQ(plan.padded(), plain.padded());
+    EXPECT_EQ(plan.padded(), next);
+  }
+  const ShardPlan whole(100, 2, 100);  // the cut at the end
+  EXPECT_EQ(whole.buckets(), 1u);
+}
+
 TEST(ShardPlan, EveryElementIsOwnedOnce) {
   for (const int64_t numel : kSizes)
     for (const int world : {1, 2, 3, 4, 5, 8, 48, 1500}) {

@@ -130,6 +130,33 @@ TEST(QuietRows, AreNotRead) {
   EXPECT_TRUE(same_bits(updated(planted, quiet), updated(zero, {})));
 }
 
+/// Rows without moments: the bits of the whole update, without their moments being looked at.
+TEST(QuietRows, AsleepAreDecayedOnly) {
+  RowSet touched(1000), awake(1000);
+  touched.insert(500);
+  for (const int64_t row : {0, 499, 500, 501, 999}) awake.insert(row);
+  const QuietRows quiet{{0, 32, 1000, 16}, &touched, &awake};
+  at::manual_seed(2);
+  const auto start = at::randn({16064}), gradient = at::zeros({16064});
+  auto m = at::randn({16064}), v = at::rand({16064});
+  gradient.narrow(0, 0, 32).fill_(0.5), gradient.narrow(0, 32 + 500 * 16, 16).fill_(0.25), gradient.narrow(0, 16032, 32).fill_(-1);  // beside the table as well
+  for (int64_t row = 0; row < 1000; ++row)
+    if (!awake.has(row)) m.narrow(0, 32 + row * 16, 16).zero_(), v.narrow(0, 32 + row * 16, 16).zero_();
+  const auto updated = [&](const QuietRows& q, bool planted, int64_t first, int64_t numel) {
+    const auto part = [&](const at::Tensor& t) { return t.narrow(0, first, numel).clone(); };
+    const auto p = part(start), mine = part(m), squares = part(v);
+    if (planted)
+      for (int64_t i = 0; i < numel; ++i)
+        if (const int64_t at = first + i - 32; at >= 0 && at < 16000 && !awake.has(at / 16)) mine[i] = 1e9;  // would be seen
+    update_by_adamw(adamw_update(1e-2, 0.1, 0.9, 0.999, 1e-8, 0.5, 3), p, part(gradient), mine, squares, first, q);
+    return p;
+  };
+  for (const auto& [first, numel] : {std::pair<int64_t, int64_t>{0, 16064}, {7, 16000}, {8020, 333}, {40, 3}}) {
+    EXPECT_TRUE(same_bits(updated({}, false, first, numel), updated(quiet, true, first, numel))) << first;
+    EXPECT_TRUE(numel < 1000 || !same_bits(updated({}, true, first, numel), updated({}, false, first, numel))) << first;
+  }
+}
+
 /// Counts the bytes that a rank's collectives are given.
 class Counting final : public Communicator {
  public:
