@@ -51,7 +51,13 @@ double fused_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompu
   const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size);
   const bool whole = n.trained_layers == c.layers;
   const double around = t * 4 * static_cast<double>(c.labels) + (whole ? 4 * t * d : 0) + b.input;  // logits; the embeddings' sum; the first input
-  if (recompute == 0 || n.trained_layers == 0) return around + static_cast<double>(n.trained_layers) * b.kept + std::max(b.forward, b.backward);
+  if (recompute == 0 || n.trained_layers == 0) {
+    const LayerBytes some = fused_bytes(c, {leaf.tokens - leaf.left_out});
+    const double kept_less = b.kept - some.kept - 3 * (b.input - some.input);  // queries, keys and values are of all rows
+    // The peak is where the last layer begins its backward, or the one before it.
+    return around + static_cast<double>(n.trained_layers) * b.kept +
+           std::max(std::max(some.forward, some.backward) - (n.trained_layers > 0 ? kept_less : 0), std::max(b.forward, b.backward) - b.kept);
+  }
   // Backward of the last segment: inputs of all segments, the gradient of its output, and its layers whole.
   const auto segments = static_cast<double>((c.layers + recompute - 1) / recompute), layers = static_cast<double>(std::min(recompute, c.layers));
   return around + b.input * segments + layers * b.kept + std::max(b.forward, b.backward);
@@ -162,12 +168,19 @@ int64_t evaluation_tokens(const RunInputs& inputs) {
   return largest;
 }
 
-LeafSize size_of(const std::vector<int64_t>& leaf, const Dataset& data) {
+/// Tokens of a sample that go on after the last layer's attention.
+int64_t left_in(const Dataset& data, const ModelConfig& shape, size_t sample) {
+  if (shape.task == Task::kTokenClassification) return data.valid_targets()[sample];
+  return shape.pooling == Pooling::kMean ? data.lengths()[sample] : 1;
+}
+
+LeafSize size_of(const std::vector<int64_t>& leaf, const Dataset& data, const ModelConfig& shape) {
   LeafSize size;
   for (const auto id : leaf) {
     const int64_t length = data.lengths()[static_cast<size_t>(id)];
     size.tokens += length;
     size.squares += length * length;
+    size.left_out += length - left_in(data, shape, static_cast<size_t>(id));
   }
   return size;
 }
@@ -179,7 +192,7 @@ LeafSize largest_of(const StepPlan& plan, int64_t steps, const Dataset& data, co
   const auto kept = [&](LeafSize size) { return composed_bytes(shape, size).kept; };
   for (int64_t i = 0; i < looked_at; ++i)
     for (const auto& leaf : plan.step(i * steps / looked_at).leaves)
-      if (const auto size = size_of(leaf, data); kept(size) > kept(largest)) largest = size;
+      if (const auto size = size_of(leaf, data, shape); kept(size) > kept(largest)) largest = size;
   return largest;
 }
 
@@ -202,6 +215,7 @@ MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int rank
     n.largest_tensor = std::max(n.largest_tensor, p.value.numel());
     const bool product = p.value.dim() == 2 && p.name.find("embeddings.") == std::string::npos;
     if (product && n.shape.precision != Precision::kFp32) n.products += p.value.numel();
+    if (p.value.requires_grad() && p.name.ends_with("word_embeddings.weight")) n.table = p.value.numel();
   }
   n.trained_layers = trained_layers(*inputs.model);
   n.states = std::ssize(optimizer_states(config.optimizer, config.finetune.l2_start));
@@ -209,6 +223,7 @@ MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int rank
   n.async = config.checkpoint.async;
   n.gpu = gpu;
   n.offload = config.engine.offload == Offload::kOptimizer;
+  n.shares_copy = !gpu && !n.offload && n.shape.precision == Precision::kBf16 && config.optimizer.name == OptimizerName::kAdamW && ranks_per_node >= ranks;
   n.global = config.batch.global;
   n.ranks = ranks;
   n.ranks_per_node = std::min(ranks, ranks_per_node);
@@ -233,8 +248,9 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   const bool streams = s.stage >= 2 && leaves == 1, shares = s.stage >= 1 && !n.gpu;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
-  m.low_copy = 2 * n.products;
-  m.gradients = 4 * ((streams ? 0 : n.trained * partial_sums(leaves, n.exact)) + (s.stage >= 2 ? share : 0));
+  m.low_copy = 2 * n.products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
+  const bool window = s.stage == 1 && leaves == 1 && !n.gpu && n.shape.precision == Precision::kBf16;
+  m.gradients = window ? 2 * (n.trained - n.table) + 4 * share + 4 * (n.trained - n.table - n.products) : 4 * ((streams ? 0 : n.trained * partial_sums(leaves, n.exact)) + (s.stage >= 2 ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;
@@ -242,7 +258,7 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   m.activations = std::llround(training_bytes(n, n.largest_leaf(s.micro), s.recompute));
   m.evaluation = std::llround(evaluation_bytes(n));
   m.snapshot = n.async ? 4 * (1 + n.states) * share : 0;
-  m.loading = 4 * (n.trained + n.frozen) + m.low_copy + m.parameters - 4 * n.frozen;
+  m.loading = 4 * (n.trained + n.frozen) + 2 * n.products + m.parameters - 4 * n.frozen;
   m.freed = n.gpu ? 0 : 4 * n.small;
   m.reading = n.gpu ? 0 : 4 * n.largest_tensor;
   m.process = n.gpu ? kGpuProcess : kProcess;

@@ -18,9 +18,10 @@ struct RunInputs;
 /// launch/main.cpp).
 inline constexpr int64_t kMappedBytes = 32 << 20;
 
-/// Tokens of one packed row, and the sum of the squares of its samples' lengths: attention keeps a square a head.
+/// Tokens of one packed row, the sum of the squares of its samples' lengths (attention may keep a square a head), and how many tokens the
+/// last layer leaves out after attention.
 struct LeafSize {
-  int64_t tokens = 0, squares = 0;
+  int64_t tokens = 0, squares = 0, left_out = 0;
 };
 
 /// The keys that advice may change.
@@ -39,6 +40,8 @@ struct MemoryNeeds {
   int64_t small = 0;                ///< elements of the trained tensors below kMappedBytes
   int64_t largest_tensor = 0;       ///< elements
   int64_t products = 0;             ///< elements of the weights that have a bf16 or fp16 copy; 0 in fp32
+  int64_t table = 0;                ///< elements of the word table, if it is trained
+  bool shares_copy = false;         ///< ranks of a single node have one such copy, if updates are shared out
   int64_t trained_layers = 0;       ///< encoder layers from the first that gradients reach; below it nothing is kept
   int64_t states = 2;               ///< fp32 values of the optimizer for every trained parameter
   bool exact = true, async = true, gpu = false, offload = false;
