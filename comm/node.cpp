@@ -79,10 +79,13 @@ const SharedWindow& Node::allocate(size_t bytes, bool shared) {
   window.shared = shared;
   uint64_t free = room();
   MPI_Allreduce(MPI_IN_PLACE, &free, 1, MPI_UINT64_T, MPI_MIN, comm_);
-  const size_t parts = shared ? 1 : ranks_.size();
-  if (window.bytes > free / parts)
-    throw CommError(c10::str("/dev/shm has ", free >> 20, " MiB free but the ", size(), " ranks of this node share ",
-                             (window.bytes * parts >> 20) + 1, " MiB: enlarge it (container: --shm-size), or start fewer ranks a node"));
+  const uint64_t wanted = window.bytes * (shared ? 1 : ranks_.size());
+  if (promised_ == 0) room_at_first_ = free;
+  const uint64_t taken = room_at_first_ - std::min(room_at_first_, free), to_come = promised_ - std::min(promised_, taken);
+  if (wanted > free || to_come > free - wanted)  // a page that does not come when it is touched kills the process
+    throw CommError(c10::str("/dev/shm has ", (free - std::min(free, to_come)) >> 20, " MiB free but the ", size(), " ranks of this node share ",
+                             (wanted >> 20) + 1, " MiB more: enlarge it (container: --shm-size), or start fewer ranks a node"));
+  promised_ += wanted;
   MPI_Info info;
   MPI_Info_create(&info);
   MPI_Info_set(info, "alloc_shared_noncontig", "true");  // each rank's part begins on a page of its own

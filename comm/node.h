@@ -85,6 +85,7 @@ class Node {
   int me_ = 0;
   uint64_t phase_ = 0;
   std::unique_ptr<Peers> peers_;
+  uint64_t room_at_first_ = 0, promised_ = 0;  ///< bytes of /dev/shm: free before the first window; of all windows, touched or not
   std::vector<SharedWindow> windows_;  ///< the first one is the board
   std::vector<Seat*> seats_;           ///< on it
 };

@@ -1,9 +1,12 @@
 // The contract over MPI, with the ranks of one machine as one node and as several, or with ranks of several machines. Started by
 // mpirun.
 #include <gtest/gtest.h>
+#include <mpi.h>
+#include <sys/statvfs.h>
 
 #include <cstdio>
 
+#include "comm/errors.h"
 #include "comm/mpi_communicator.h"
 #include "tests/multirank/comm_contract.h"
 
@@ -45,6 +48,21 @@ std::vector<Backend> fmtrain::backends() {
   all.push_back(placed("dealt_to_two_nodes", [](int r) { return r % 2; }));
   all.push_back(placed("one_and_the_rest", [](int r) { return r == 0 ? 0 : 1; }));
   return all;
+}
+
+/// Pages come when they are touched, so what was given out is not missing from what is free. A third of the room each, untouched.
+TEST(Windows, ThatTogetherExceedTheRoomAreRefused) {
+  if (session->size() < 2 || session->local_size() < session->size()) GTEST_SKIP() << "ranks that share the memory of one machine only";
+  struct statvfs fs {};
+  ASSERT_EQ(statvfs("/dev/shm", &fs), 0);
+  int64_t third = static_cast<int64_t>(fs.f_bavail * fs.f_frsize) / (3 * session->size());
+  MPI_Bcast(&third, 1, MPI_INT64_T, 0, MPI_COMM_WORLD);
+  const auto comm = make_mpi_communicator(*session);
+  comm->allocate(third, at::kByte);
+  comm->allocate(third, at::kByte);
+  const auto rest = [&] { comm->allocate(third, at::kByte), comm->allocate(third, at::kByte); };
+  EXPECT_THROW(rest(), CommError);
+  comm->barrier();  // on every rank, and the world goes on
 }
 
 int main(int argc, char** argv) {
