@@ -24,6 +24,7 @@
 #include "runtime/ledger.h"
 #include "runtime/out_of_memory.h"
 #include "runtime/report/run_log.h"
+#include "runtime/run_lock.h"
 #include "runtime/trainer.h"
 #include "runtime/watch/agreement.h"
 #include "runtime/watch/connections.h"
@@ -71,7 +72,8 @@ struct Ending {
   /// `first`: false for a rank that only adds to what another one has found.
   void record(const Finding& found) const {
     if (run_dir.empty() || found.code == ExitCode::kLocked) return;  // what lies there is another run's
-    if (std::string_view(status.phase()) == "init") make_place();
+    if (!owned() && is_anothers()) return;
+    if (!owned()) make_place();
     const ExitRecord exit{static_cast<int>(found.code), found.reason, rank, host, status.phase(), status.step()};
     const bool first = found.first && write_exit(run_dir, exit);  // of ranks that find it at one moment on several hosts, one is the first
     if (found.code == ExitCode::kOk || found.code == ExitCode::kRequeue) return;
@@ -85,6 +87,16 @@ struct Ending {
     if (others) watchdog->announce(code);
     record(watchdog->finding(code, reason));
     if (others) watchdog->await_records();
+  }
+
+  bool owned() const { return std::string_view(status.phase()) != "init"; }
+
+  /// A record there would be read as that of the run that goes on, and keep it from writing its own. Its owner may also be rank 0 of
+  /// this run, while it tells the others so.
+  bool is_anothers() const try {
+    return RunLock::is_held(posix_files(), run_dir, this_process(host, slurm_job(), slurm_restarts()));
+  } catch (const StorageError&) {
+    return true;  // nobody can tell
   }
 
   /// Before the run directory is this run's: it may be missing, or hold the record of an earlier start, which would be read as this one's.
@@ -103,8 +115,8 @@ class LostHosts {
  public:
   LostHosts(const Ending& ending, const Communicator& comm) : ending_(ending), comm_(comm) {}
 
-  /// Only what is waited for was needed. Quiet until the run directory is surely this run's (its lock is taken in "load"), and once its
-  /// owner is another; rank 0 ends the job for both without a record there. Quiet where a rank that ended the job has said why.
+  /// Only what is waited for was needed. Quiet until the run directory is surely this run's, and once its owner is another; rank 0
+  /// ends the job for both without a record there. Quiet where a rank that ended the job has said why.
   std::string operator()() {
     if (const std::string_view phase = ending_.status.phase(); phase == "init" || phase == "load") return {};
     if (lock_.empty()) lock_ = lock();

@@ -105,6 +105,10 @@ bool has_ended(const LockIdentity& p) {
   return stat->started != p.started || stat->state == 'Z' || stat->state == 'X';
 }
 
+bool is_same(const LockIdentity& a, const LockIdentity& b) {
+  return a.pid == b.pid && a.started == b.started && a.pid_space == b.pid_space && a.host == b.host;
+}
+
 /// Known without waiting for the lease to run out.
 bool is_over(const LockIdentity& owner, const LockIdentity& me) {
   const bool earlier = !me.job.empty() && owner.job == me.job && owner.restart < me.restart;
@@ -147,8 +151,18 @@ struct RunLock::Seen {
   bool operator==(const Seen& other) const { return there == other.there && modified == other.modified && text == other.text; }
 };
 
+RunLock::RunLock(Untaken, FileOps& files, const std::string& run_dir, LockIdentity me, LockTimes times)
+    : files_(files), dir_(run_dir), path_(dir_ + "/lock.json"), me_(std::move(me)), times_(times), nonce_(random_name()) {}
+
+bool RunLock::is_held(FileOps& files, const std::string& run_dir, LockIdentity me, LockTimes times) {
+  const RunLock untaken(Untaken{}, files, run_dir, std::move(me), times);
+  const Seen lock = untaken.look(untaken.path_);
+  const bool ours = lock.owner && is_same(lock.owner->process, untaken.me_);
+  return !ours && !untaken.holder(lock).empty();
+}
+
 RunLock::RunLock(FileOps& files, const std::string& run_dir, LockIdentity me, LockTimes times)
-    : files_(files), dir_(run_dir), path_(dir_ + "/lock.json"), me_(std::move(me)), times_(times), nonce_(random_name()) {
+    : RunLock(Untaken{}, files, run_dir, std::move(me), times) {
   const auto patience_ends = Clock::now() + times_.patience;
   for (;;) {
     const Seen lock = look(path_);
@@ -171,6 +185,7 @@ RunLock::RunLock(FileOps& files, const std::string& run_dir, LockIdentity me, Lo
 }
 
 RunLock::~RunLock() {
+  if (!thread_.joinable()) return;  // never taken
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

@@ -63,8 +63,13 @@ class RunLock {
   /// One more than that of the owner before.
   int64_t generation() const { return generation_; }
 
+  /// Whether the constructor would refuse `me` now because of another process. Takes nothing. Throws StorageError.
+  static bool is_held(FileOps& files, const std::string& run_dir, LockIdentity me, LockTimes times = {});
+
  private:
   struct Seen;
+  struct Untaken {};
+  RunLock(Untaken, FileOps& files, const std::string& run_dir, LockIdentity me, LockTimes times);
   Seen look(const std::string& path) const;
   std::string holder(const Seen& file) const;
   int64_t file_server_time() const;

@@ -97,6 +97,12 @@ RunOutputs::RunOutputs(const Config& config, Communicator& comm, const RunOption
     : config_(config), comm_(comm), options_(options), dir_(config.run.dir),
       console_(make_console(comm.rank(), options.host, progress_options(config, options.terminal).style == Progress::kBar, std::cerr)) {
   take_directory();
+  if (options.status) *options.status = {"load", 0};
+  if (main()) {
+    if (!options.resume) remove_old_run(dir_);
+    write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config));
+  }
+  comm.barrier();
   const std::string file = dir_ + "/before.json";
   if (!fs::exists(file)) return;
   try {
@@ -122,7 +128,7 @@ void RunOutputs::take_directory() {
   throw Error(ExitCode::kLocked, main() ? refused : dir_ + ": in use by another run, which rank 0 names");
 }
 
-/// On rank 0: makes and locks it, and clears what an earlier run left.
+/// On rank 0: makes and locks it, and removes the records of an earlier start. No more: ranks that wait meanwhile record no fault.
 void RunOutputs::make_directory() {
   std::error_code error;
   fs::create_directories(dir_, error);
@@ -132,8 +138,6 @@ void RunOutputs::make_directory() {
   lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options_.host, options_.job, options_.restart));
   clear_exit(dir_);
   clear_failure(dir_);
-  if (!options_.resume) remove_old_run(dir_);
-  write_file_atomic(posix_files(), dir_ + "/config.yaml", resolved_yaml(config_));
 }
 
 RunOutputs::~RunOutputs() {

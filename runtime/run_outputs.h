@@ -26,7 +26,7 @@ struct StepTimes {
 class RunOutputs {
  public:
   /// Collective. Makes the run directory, takes its lock (Error with kLocked, on every rank, when another run has it), writes
-  /// config.yaml; `options.resume` false empties it of an earlier run.
+  /// config.yaml; `options.resume` false empties it of an earlier run. The phase is "init" until the directory is this run's, then "load".
   RunOutputs(const Config& config, Communicator& comm, const RunOptions& options);
   ~RunOutputs();
   RunLock* lock() const { return lock_.get(); }  ///< null on all ranks but 0

@@ -348,7 +348,6 @@ class Trainer {
 }  // namespace
 
 ExitCode train(const Config& config, Communicator& comm, const RunOptions& options) {
-  if (options.status) *options.status = {"load", 0};
   Trainer trainer(config, comm, options);
   try {
     return trainer.run();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One run directory, one run: a second starter ends with 9, names the owner and disturbs nothing; after a kill the next start goes
 # on at once; an owner that slept through a takeover ends with 9 and publishes nothing; prune keeps off a run that is running; with
-# several ranks all that start second end with 9.
+# several ranks all that start second end with 9; nor does one that fails before it comes to the lock leave a record.
 # Usage: lock.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
@@ -58,11 +58,19 @@ wait "$sleeping" || code=$?
 "$fmtrain" checkpoint verify "$work/shared" > "$work/output2" || fail "a checkpoint is damaged"
 echo "taken over: the old owner ends with 9 and changes nothing"
 
-pair() {  # STEPS
+pair() {  # STEPS ARGUMENTS...
+  local steps=$1
+  shift
   timeout -k 5 240 mpirun -np 2 "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/pair" --set report.progress=off \
-    --set report.bootstrap=0 --set data.validation=null --set data.test=null --set "schedule.steps=$1" --set checkpoint.every=20
+    --set report.bootstrap=0 --set data.validation=null --set data.test=null --set "schedule.steps=$steps" --set checkpoint.every=20 "$@"
 }
-pair 2000 > "$work/output" 2>&1 &
+nothing_left() {
+  kill -0 "$job" 2> /dev/null || fail "the first run had ended before"
+  local left
+  left=$(cd "$work/pair" && ls -d exit.json* failure.* 2> /dev/null || true)
+  [[ -z $left ]] || fail "the second starter on two ranks left $left"
+}
+pair 3000 > "$work/output" 2>&1 &
 job=$!
 for ((i = 0; i < 1200; ++i)); do
   [[ -z $(newest pair) ]] || break
@@ -73,10 +81,11 @@ for attempt in 1 2 3; do
   [[ $code == 9 ]] || fail "the second starter on two ranks ended with $code"
   owner=$(sed -n 's/.*in use by process \([0-9]*\) .*/\1/p' "$work/output2")
   pid_of pair | grep -qx "$owner" || fail "the owner of a run on two ranks is not named"
-  kill -0 "$job" 2> /dev/null || fail "the first run had ended before"
-  left=$(cd "$work/pair" && ls -d exit.json* failure.* 2> /dev/null || true)
-  [[ -z $left ]] || fail "the second starter on two ranks left $left"
+  nothing_left
 done
+code=$(CUDA_VISIBLE_DEVICES='' code_of pair 2000 --set engine.device=cuda 2> "$work/output2")
+[[ $code == 2 ]] || fail "a starter without a GPU ended with $code"
+nothing_left
 code=0
 wait "$job" || code=$?
 [[ $code == 0 ]] || fail "the first run on two ranks ended with $code"

@@ -41,6 +41,25 @@ TEST_F(RunLockTest, OneOwnerAndTheOtherIsToldWhoItIs) {
   EXPECT_THAT(names(), testing::ElementsAre("lock.json"));
 }
 
+TEST_F(RunLockTest, IsHeldForOthersOnlyAndWhileItIs) {
+  auto other = me_;
+  ++other.started;
+  const auto held = [&](const LockIdentity& by) { return RunLock::is_held(posix_files(), path(""), by, times_); };
+  EXPECT_FALSE(held(other));
+  {
+    const auto owner = start();
+    ASSERT_EQ(owner.code, 0) << owner.message;
+    EXPECT_TRUE(held(other));
+    EXPECT_FALSE(held(me_));
+  }
+  EXPECT_FALSE(held(other));
+  killed_owner();
+  EXPECT_FALSE(held(other));
+  write("lock.json", "{");
+  EXPECT_TRUE(held(other));
+  EXPECT_THAT(names(), testing::ElementsAre("lock.json"));
+}
+
 TEST_F(RunLockTest, ReleaseKeepsTheGeneration) {
   for (int64_t generation = 1; generation < 4; ++generation) {
     const auto owner = start();
