@@ -51,12 +51,19 @@ TEST(LowCopy, IsThatOfTheParametersAfterEveryStep) {
           c.optimizer.name = rule;
           c.optimizer.ema = 0.9;
           std::atomic<int> copies = 0;
-          c.after_step = [&](Engine&, TaskModel& model) {
+          const auto check = [&](TaskModel& model) {
             for (size_t i = 0; i < model.parameters().size(); ++i) {
               const auto low = model.low_copy(i);
               if (!low.defined()) continue;
               EXPECT_TRUE(same_bits(low, model.parameters()[i].value.detach().to(at::kBFloat16))) << model.parameters()[i].name << " stage " << stage << " on " << ranks;
               ++copies;
+            }
+          };
+          c.after_step = [&](Engine& engine, TaskModel& model) {
+            check(model);
+            for (int swaps = 0; swaps < 2; ++swaps) {  // what is evaluated with evaluate.weights: ema, and what is trained on then
+              engine.swap_average();
+              check(model);
             }
           };
           train(c, 7, 0, ranks == 4 ? 4 : 2);
