@@ -144,7 +144,7 @@ struct RunLock::Seen {
   int64_t modified = 0;        ///< nanoseconds
   std::string text;            ///< "" when longer than kLimit
   std::optional<Owner> owner;  ///< nothing: not understood, see `why`
-  bool released = false;
+  bool released = false, empty = false;
   std::string why;
 
   bool is_of(const std::string& nonce) const { return owner && owner->nonce == nonce; }
@@ -227,6 +227,7 @@ RunLock::Seen RunLock::look(const std::string& path) const {
     error = files_.modified(fd, &seen.modified);
     if (!error) error = files_.size(fd, &bytes);
     seen.text.clear();
+    seen.empty = bytes == 0;
     seen.why = bytes > static_cast<int64_t>(kLimit) ? "longer than " + std::to_string(kLimit) + " bytes" : "";
     if (!error && seen.why.empty()) {
       seen.text.resize(static_cast<size_t>(bytes));
@@ -251,7 +252,8 @@ RunLock::Seen RunLock::look(const std::string& path) const {
 std::string RunLock::holder(const Seen& file) const {
   if (!file.there || file.released || (file.owner && is_over(file.owner->process, me_))) return "";
   const double age = static_cast<double>(file_server_time() - file.modified) * 1e-9;
-  if (age >= times_.stale.count()) return "";
+  const bool unwritten = file.path != path_ && file.empty;  // its starter was killed before it wrote
+  if (age >= (unwritten ? times_.claim : times_.stale).count()) return "";
   const std::string ago = std::to_string(std::llround(std::max(age, 0.0))) + " s ago";
   if (!file.owner)
     return file.path + ": cannot be understood (" + quoted(file.why) + "), changed " + ago + "; remove it if no run uses this directory";

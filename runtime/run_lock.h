@@ -42,7 +42,8 @@ LockIdentity this_process(const std::string& host, const std::string& job, int64
 
 struct LockTimes {
   std::chrono::duration<double> renew{30}, stale{300};
-  std::chrono::duration<double> patience{0.5};  ///< for another starter that is at work
+  std::chrono::duration<double> patience{2};  ///< for another starter that is at work
+  std::chrono::duration<double> claim{1};     ///< how long another starter may take from creating its claim to writing it
 };
 
 class RunLock {

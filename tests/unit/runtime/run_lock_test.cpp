@@ -216,6 +216,18 @@ TEST_F(RunLockTest, TheClockOfTheFileServer) {
   }
 }
 
+/// A starter that was killed between creating its claim and writing it must not keep the next one waiting for a whole lease.
+TEST_F(RunLockTest, AnEmptyClaimHoldsForAMomentOnly) {
+  write("lock.json.next-1", "");
+  EXPECT_EQ(start().code, 9);  // perhaps it is at work
+  times_.patience = LockTimes{}.patience;
+  const auto waited = start();
+  ASSERT_EQ(waited.code, 0) << waited.message;
+  EXPECT_THAT(names(), testing::ElementsAre("lock.json"));
+  write("lock.json.next-1", "x");  // what another program wrote is another matter
+  EXPECT_EQ(start().code, 9);
+}
+
 TEST_F(RunLockTest, WhatCannotBeUnderstoodIsNotTakenAtOnce) {
   const std::string good = text(elsewhere_, 5);
   std::vector<std::string> texts{"", "\n", "null", "[]", "{}", good.substr(0, good.size() / 2), std::string(10 << 20, ' '),
