@@ -8,7 +8,7 @@ DIR: a model directory with a WordPiece tokenizer of 30,522 ids; its shape is re
 weights. Three updates with AdamW, one leaf a rank. Rows that are measured again replace those of OUT.json; writes OUT.json, OUT.md.
 
 States: parameters (with the bf16 copy) and optimizer at the end, gradients at their peak, largest rank. Bytes held, for P parameters,
-of which W are multiplied with, and N ranks: HELD below; fp32 gradients also where products are bf16. ZeRO's own formulas (PUBLISHED;
+of which W are multiplied with, and N ranks: HELD below; sums of gradients are fp32 also where products are bf16. ZeRO's own formulas (PUBLISHED;
 Rajbhandari et al., 2020, where bf16 parameters and gradients have 2 bytes) stand beside them, and why more is held, where it is more
 than 3 %.
 
@@ -27,13 +27,14 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIZES = {"minilm": (384, 6), "base": (768, 12)}
+WORDS = 30522
 LEAVES = [(4, 1), (16, 1), (32, 1), (8, 4)]  # samples of a leaf, sentences of the data in each
 MIB = 2**20
 # Bytes of a rank by stage. B: two gradient buckets of 16 MiB, of which a model smaller than that fills less.
 HELD = ["16 P", "4 P + 12 P / N", "16 P / N + B", "16 P / N + B"]
+HELD_BF16 = ["16 P + 2 W", "2 (P - E) + 16 P / N + 2 W / N", "16 P / N + B + 2 W / N", "16 P / N + B + 2 W / N"]
 PUBLISHED = {"fp32": ["16 P", "8 P + 8 P / N", "4 P + 12 P / N", "16 P / N"], "bf16": ["16 P", "4 P + 12 P / N", "2 P + 14 P / N", "16 P / N"]}
-GRADIENTS = "they are fp32 here, 4 bytes and not the published 2, so that their sums have the same bits for every number of ranks"
-COPY = "the 16-bit copy of W stands whole on every rank, where ZeRO shares out its 16-bit parameters too and gathers them layer by layer"
+GRADIENTS = "their sums are fp32 here, 4 bytes and not the published 2, so that they have the same bits for every number of ranks"
 BUCKETS = "two buckets of 16 MiB collect gradients while their owner's sum is made; they do not grow with the model"
 
 
@@ -99,8 +100,11 @@ def state_row(o, work, model, size, precision, ranks, stage):
     facts, memory, _ = run(o, work, model, ranks, precision, {
         "data": {"train": ROOT + "/data/wnut17/train.conll", "max_length": 16, "limit": 64},
         "batch": {"global": 4, "micro": 4 // ranks}, "engine": {"zero": stage}})
-    p, w = facts["model"]["parameters"], facts["memory"]["bf16_copy"] / 2
-    held = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB) + 2 * w
+    p, hidden = facts["model"]["parameters"], SIZES[size][0]
+    w = facts["memory"]["bf16_copy"] / 2 * (ranks if stage > 0 else 1) if precision == "bf16" else 0
+    held = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB) + 2 * w / (ranks if stage > 0 else 1)
+    if precision == "bf16" and stage == 1 and ranks > 1:
+        held += 2 * (p - WORDS * hidden) - 4 * p + 4 * p / ranks
     whole = 4 * p if precision == "bf16" else 8 * p  # parameters and gradients as ZeRO holds them for products
     published = {0: 16 * p, 1: whole + (16 * p - whole) / ranks, 2: whole / 2 + (16 * p - whole / 2) / ranks, 3: 16 * p / ranks}
     parts = [{"parameters": r["ledger"]["parameters"]["now"], "gradients": r["ledger"]["gradients"]["peak"],
@@ -126,15 +130,15 @@ def mib(bytes_, digits=1):
 
 
 def held_formula(row):
-    return HELD[row["stage"]] + (" + 2 W" if row["precision"] == "bf16" else "")
+    alone = row["ranks"] == 1 and row["stage"] == 1
+    return "16 P + 2 W" if row["precision"] == "bf16" and alone else (HELD_BF16 if row["precision"] == "bf16" else HELD)[row["stage"]]
 
 
 def why(row):
     """Causes of what is held beyond 1.03 of ZeRO's formula."""
     if sum(row["counted"].values()) <= 1.03 * row["published"]:
         return ""
-    of_copy = "gradients" if row["stage"] < 3 else "copy"
-    return ", ".join([of_copy] * (row["precision"] == "bf16") + ["buckets"] * (row["stage"] >= 2))
+    return ", ".join(["gradients"] * (row["precision"] == "bf16") + ["buckets"] * (row["stage"] >= 2))
 
 
 def tables(rows):
@@ -146,8 +150,9 @@ def tables(rows):
                      " | ".join(mib(c[k]) for k in ("parameters", "gradients", "optimizer")) +
                      f" | {mib(sum(c.values()))} | {held_formula(r)} | {mib(r['formula'])} | {r['ratio']:.3f} | {PUBLISHED[r['precision']][r['stage']]} | "
                      f"{mib(r['published'])} | {sum(c.values()) / r['published']:.3f} | {why(r)} | {mib(sum(r['pss']) / len(r['pss']), 0)} |")
-    lines += ["", "P parameters, of which W stand in products, N ranks, B two gradient buckets of 16 MiB. Gradients are fp32 in both precisions; with bf16 a",
-              "16-bit copy of W stands beside the fp32 parameters.", f"More than 1.03: gradients: {GRADIENTS}; copy: {COPY}; buckets: {BUCKETS}."]
+    lines += ["", "P parameters, of which W stand in products and E in the word table, N ranks of one machine, B two gradient buckets of 16 MiB. With bf16 a 16-bit",
+              "copy of W stands beside the fp32 parameters, and at stage 1 the gradients of a leaf are 16-bit until ranks add them.",
+              f"More than 1.03: gradients: {GRADIENTS}; buckets: {BUCKETS}."]
     lines += ["", "| model | precision | recompute | samples of a leaf | activations counted, MiB | predicted, MiB | predicted / counted "
               "| total predicted, MiB | process, MiB | predicted / process |", "|" + "---|" * 10]
     for r in (r for r in rows if r["table"] == "activations"):

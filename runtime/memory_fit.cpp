@@ -249,7 +249,7 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
   m.low_copy = 2 * n.products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
-  const bool window = s.stage == 1 && leaves == 1 && !n.gpu && n.shape.precision == Precision::kBf16;
+  const bool window = s.stage == 1 && leaves == 1 && n.ranks > 1 && !n.gpu && n.shape.precision == Precision::kBf16;
   m.gradients = window ? 2 * (n.trained - n.table) + 4 * share + 4 * (n.trained - n.table - n.products) : 4 * ((streams ? 0 : n.trained * partial_sums(leaves, n.exact)) + (s.stage >= 2 ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
   const int64_t updated = s.stage == 0 ? n.trained : share;

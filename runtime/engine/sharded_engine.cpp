@@ -89,7 +89,7 @@ class ShardedEngine final : public StepEngine {
   /// A config has the same number of slots in every step, so memory is made once, by all ranks alike where they share it.
   void begin_leaves() override {
     const bool narrow = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
-    by_window_ = stage_ == 1 && shape().slots <= comm_.size() && narrow;
+    by_window_ = stage_ == 1 && comm_.size() > 1 && shape().slots <= comm_.size() && narrow;  // alone it would hold more
     if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table());
     if (!in_whole() && !shard_.defined()) {
       const Booking booking(Purpose::kGradients);
