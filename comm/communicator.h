@@ -54,8 +54,8 @@ class Communicator {
   /// Zero-filled memory, 64-byte aligned, that collectives move without a copy (for MPI: this rank's part of a window shared
   /// within the node). Collective; same numel on every rank. Valid while the communicator lives.
   virtual at::Tensor allocate(int64_t numel, at::ScalarType dtype) = 0;
-  /// As allocate, but ranks that can share memory (for MPI: those of a node) get the same bytes, which exist once. For all_gather
-  /// and broadcast only: each rank writes no more than its own piece before the call.
+  /// As allocate, but ranks that can share memory (for MPI: those of a node) get the same bytes, which exist once. Not for reductions.
+  /// Before all_gather each rank writes no more than its own piece; without a collective a barrier stands between writing and reading.
   virtual at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) = 0;
   /// Ranks that allocate_shared gives the same bytes, this one included.
   virtual int sharers() const { return 1; }

@@ -68,6 +68,7 @@ class ThreadCommunicator final : public Communicator {
   ThreadCommunicator(Hub& hub, int rank, int size) : hub_(hub), rank_(rank), size_(size) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int sharers() const override { return size_; }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
     agree(numel, "allocate");

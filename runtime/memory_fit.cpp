@@ -56,7 +56,7 @@ double fused_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompu
     const double kept_less = b.kept - some.kept - 3 * (b.input - some.input);  // queries, keys and values are of all rows
     // The peak is where the last layer begins its backward, or the one before it.
     return around + static_cast<double>(n.trained_layers) * b.kept +
-           std::max(std::max(some.forward, some.backward) - (n.trained_layers > 0 ? kept_less : 0), std::max(b.forward, b.backward) - b.kept);
+           std::max(std::max(some.forward, some.backward) - (n.trained_layers > 0 ? kept_less : 0), std::max(b.forward, b.backward) - (n.trained_layers > 0 ? b.kept : 0));
   }
   // Backward of the last segment: inputs of all segments, the gradient of its output, and its layers whole.
   const auto segments = static_cast<double>((c.layers + recompute - 1) / recompute), layers = static_cast<double>(std::min(recompute, c.layers));
@@ -214,7 +214,10 @@ MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int rank
     if (p.value.requires_grad() && 4 * p.value.numel() < kMappedBytes) n.small += p.value.numel();
     n.largest_tensor = std::max(n.largest_tensor, p.value.numel());
     const bool product = p.value.dim() == 2 && p.name.find("embeddings.") == std::string::npos;
-    if (product && n.shape.precision != Precision::kFp32) n.products += p.value.numel();
+    if (product && n.shape.precision != Precision::kFp32) {
+      n.products += p.value.numel();
+      if (p.value.requires_grad()) n.trained_products += p.value.numel();
+    }
     if (p.value.requires_grad() && p.name.ends_with("word_embeddings.weight")) n.table = p.value.numel();
   }
   n.trained_layers = trained_layers(*inputs.model);
@@ -248,9 +251,10 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   const bool streams = s.stage >= 2 && leaves == 1, shares = s.stage >= 1 && !n.gpu;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
-  m.low_copy = 2 * n.products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
-  const bool window = s.stage == 1 && leaves == 1 && n.ranks > 1 && !n.gpu && n.shape.precision == Precision::kBf16;
-  m.gradients = window ? 2 * (n.trained - n.table) + 4 * share + 4 * (n.trained - n.table - n.products) : 4 * ((streams ? 0 : n.trained * partial_sums(leaves, n.exact)) + (s.stage >= 2 ? share : 0));
+  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
+  const bool window = s.stage == 1 && leaves == 1 && n.ranks > 1 && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
+  const int64_t whole = streams ? 0 : n.trained * partial_sums(leaves, n.exact), beside_table = n.trained - n.table;
+  m.gradients = window ? 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * share : 4 * (whole + (s.stage >= 2 ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;

@@ -40,6 +40,7 @@ struct MemoryNeeds {
   int64_t small = 0;                ///< elements of the trained tensors below kMappedBytes
   int64_t largest_tensor = 0;       ///< elements
   int64_t products = 0;             ///< elements of the weights that have a bf16 or fp16 copy; 0 in fp32
+  int64_t trained_products = 0;     ///< of these, what is trained
   int64_t table = 0;                ///< elements of the word table, if it is trained
   bool shares_copy = false;         ///< ranks of a single node have one such copy, if updates are shared out
   int64_t trained_layers = 0;       ///< encoder layers from the first that gradients reach; below it nothing is kept

@@ -143,7 +143,7 @@ void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr,
 
 /// Words that no text so far has had stay without moments: for most rows of a vocabulary AdamW is a multiplication.
 QuietRows Optimizer::with_awake(const QuietRows& quiet) {
-  if (config_.name != OptimizerName::kAdamW || !quiet.touched) return quiet;
+  if (config_.name != OptimizerName::kAdamW || !quiet.touched || !trains(quiet.table.tensor)) return quiet;
   if (!awake_) {
     awake_.emplace(quiet.table.rows);
     for (const auto& name : {"exp_avg/", "exp_avg_sq/"}) {

@@ -46,8 +46,9 @@ void by_runs(int64_t from, int64_t to, int64_t first, const QuietRows& quiet, co
     }
     int64_t row = (element - table.first) / quiet.table.columns;
     const Row kind = kind_of(quiet, row);
-    while (++row < quiet.table.rows && quiet.table.row(row).first < first + to && kind_of(quiet, row) == kind) {}
-    end = std::min({to, quiet.table.row(row).first - first, kind == Row::kQuiet ? i + kQuietRun : to});
+    const int64_t most = kind == Row::kQuiet ? std::min(to, i + kQuietRun) : to;
+    while (++row < quiet.table.rows && quiet.table.row(row).first < first + most && kind_of(quiet, row) == kind) {}
+    end = std::min(most, quiet.table.row(row).first - first);
     use(i, end - i, kind);
   }
 }
@@ -61,8 +62,7 @@ void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const a
   in_parallel(param, [&, p = data(param), m = data(exp_avg), v = data(exp_avg_sq)](int64_t from, int64_t count) {
     by_runs(from, from + count, first, quiet, [&, values = data(grad)](int64_t i, int64_t n, Row kind) {
       const float* g = kind == Row::kTouched ? values + i : kZeros;
-      if (rounded && kind == Row::kAsleep) TORCH_CHECK(false, "a table has no copy of 16 bits");
-      if (kind == Row::kAsleep) apply_decay(update, p + i, n);
+      if (kind == Row::kAsleep) apply_decay(update, p + i, n);  // a table has no copy of 16 bits
       else if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
       else apply_adamw(update, p + i, g, m + i, v + i, n);
     });

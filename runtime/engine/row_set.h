@@ -45,7 +45,7 @@ struct Table {
 struct QuietRows {
   Table table;
   const RowSet* touched = nullptr;
-  const RowSet* awake = nullptr;  ///< of both, what the rest's moments are is known as well: +0, for they never had a gradient; or not
+  const RowSet* awake = nullptr;  ///< rows whose moments may not be +0, for they had a gradient once; nullptr: perhaps all
   /// All elements of a range of the layout, which may have any ends.
   bool cover(Range range) const;
 };

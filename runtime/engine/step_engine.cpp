@@ -47,25 +47,26 @@ void StepEngine::take_low_copies(bool sharded) {
   const bool some = std::any_of(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
   if (!some || std::any_of(low.begin(), low.end(), wrong) || !optimizer_.can_keep_low()) return;
   keeps_low_ = true;
-  const bool shared = sharded && comm_.sharers() == comm_.size();
-  if (shared) move_low_copies(low);
+  shares_low_ = sharded && comm_.sharers() == comm_.size();
+  if (shares_low_) move_low_copies(low);
   for (auto& t : low)
     if (t.defined()) t = t.view({-1});
   optimizer_.keep_low(low);
-  for (size_t t = 0; !shared && t < low.size(); ++t) {
+  for (size_t t = 0; t < low.size(); ++t) {
     if (!low[t].defined()) continue;
     const auto& place = layout().tensors[t];
     const int64_t end = place.offset + place.numel;
-    int64_t first = place.offset;  // of what no owned range has covered yet
-    const auto add = [&](int64_t last) {
-      if (first < last) others_.emplace_back(values().narrow(0, first, last - first), low[t].narrow(0, first - place.offset, last - first));
+    int64_t first = place.offset;  // of what no range has covered yet
+    const auto add = [&](LowCopies& to, int64_t last) {
+      if (first < last) to.emplace_back(values().narrow(0, first, last - first), low[t].narrow(0, first - place.offset, last - first));
+      first = std::max(first, last);
     };
     for (const Range& owned : optimizer_.owned()) {
       if (owned.last <= first || owned.first >= end) continue;
-      add(owned.first);
-      first = std::min(owned.last, end);
+      add(others_, owned.first);
+      add(mine_, std::min(owned.last, end));
     }
-    add(end);
+    add(others_, end);
   }
 }
 
@@ -86,7 +87,18 @@ void StepEngine::move_low_copies(std::vector<at::Tensor>& low) {
 
 void StepEngine::refresh_low_copies() {
   if (!keeps_low_) return model_.parameters_changed();
-  for (const auto& [value, low] : others_) round_low(value, low);
+  if (!shares_low_) round_all(others_);
+}
+
+/// As refresh_low_copies(), where the optimizer has not rounded what it owns. A rank that goes on must not meet one that still rounds.
+void StepEngine::make_low_copies_anew() {
+  if (!shares_low_) return model_.parameters_changed();
+  round_all(mine_);
+  comm_.barrier();
+}
+
+void StepEngine::round_all(const LowCopies& copies) {
+  for (const auto& [value, low] : copies) round_low(value, low);
 }
 
 void StepEngine::set_buckets(std::vector<std::pair<size_t, size_t>> buckets_of, size_t buckets) {
@@ -218,7 +230,7 @@ void StepEngine::swap_average() {
   comm_.barrier();  // until here another rank may have read parameters that lie in memory it shares
   optimizer_.swap_average(values());
   hand_out(0);
-  model_.parameters_changed();
+  make_low_copies_anew();
 }
 
 void StepEngine::load_state(const Json& small) {
@@ -227,7 +239,7 @@ void StepEngine::load_state(const Json& small) {
   loss_scale_.load(small);
   optimizer_.values_changed(values());
   hand_out(0);
-  model_.parameters_changed();
+  make_low_copies_anew();
 }
 
 }  // namespace fmtrain

@@ -77,12 +77,17 @@ class StepEngine : public Engine {
   void take_low_copies(bool sharded);
   void move_low_copies(std::vector<at::Tensor>& low);
   void refresh_low_copies();
+  void make_low_copies_anew();
+  /// Values, and the copies of these.
+  using LowCopies = std::vector<std::pair<at::Tensor, at::Tensor>>;
+  static void round_all(const LowCopies& copies);
 
   TaskModel& model_;
   double clip_;
   std::optional<Table> table_;
   bool keeps_low_ = false;  ///< the optimizer writes the model's bf16 copies of what this rank owns
-  std::vector<std::pair<at::Tensor, at::Tensor>> others_;  ///< then: values that other ranks own, and the copies of these
+  bool shares_low_ = false;  ///< then: they lie in memory that all ranks see
+  LowCopies mine_, others_;  ///< then: of what this rank owns, and of what other ranks do
   LossScale loss_scale_;
   std::vector<std::pair<size_t, size_t>> buckets_of_;
   std::vector<int64_t> tensors_of_;  ///< trained tensors that have elements in each bucket

@@ -113,12 +113,17 @@ TEST(MemoryFit, StagesShareOutWhatTheySay) {
   EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (16 * p / 4 + 32 * kMiB), 1, 0.001);
   MemoryNeeds narrow = n;  // one leaf a rank in bf16: its gradients as they come, and the shard of their sums
   narrow.shape.precision = Precision::kBf16;
-  narrow.table = 23'440'896, narrow.products = 84'934'656, narrow.shares_copy = true;
+  narrow.table = 23'440'896, narrow.products = narrow.trained_products = 84'934'656, narrow.shares_copy = true;
   const double others = p - 23'440'896;
   EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (2 * others + 4 * p / 4 + 4 * (others - 84'934'656)), 1, 0.001);
   EXPECT_EQ(predict(narrow, {1, 0, 8}).low_copy, 2 * 84'934'656 / 4);
   EXPECT_EQ(predict(narrow, {0, 0, 8}).low_copy, 2 * 84'934'656);
   EXPECT_EQ(predict(narrow, {1, 0, 4}).gradients, 4 * narrow.trained);  // two leaves a rank
+  narrow.trained = narrow.small = 600'000, narrow.frozen = 108'301'645, narrow.trained_products = narrow.table = narrow.trained_layers = 0;  // the head alone
+  EXPECT_EQ(predict(narrow, {1, 0, 8}).gradients, 4 * 600'000);
+  EXPECT_EQ(predict(narrow, {1, 0, 8}).low_copy, 2 * 84'934'656);  // frozen ones stay where they are
+  const auto tokens = static_cast<int64_t>(narrow.largest_leaf(8).tokens);
+  EXPECT_GE(predict(narrow, {1, 0, 8}).activations, tokens * 2 * (768 + 3072));  // forward through frozen layers
   n.ranks_per_node = 2;  // parameters are shared inside a machine only
   EXPECT_NEAR(sum(predict(n, {3, 0, 8})) / (4 * p / 2 + 12 * p / 4 + 32 * kMiB), 1, 0.001);
   n.gpu = true;
