@@ -169,9 +169,16 @@ void RegistryWriter::add(const std::string& from, Lineage lineage) {
   write_file_atomic(files, registry_.card(lineage.version), print_lineage(lineage));
 }
 
+/// Challenged, promoted, rejected or gone back to. The last change is asked too: its line may be owed.
+bool RegistryWriter::named_before(const Aliases& now, int64_t version) const {
+  const auto lines = registry_.audit();
+  const auto names_it = [&](const AuditRecord& record) { return record.version == version; };
+  return names_it(now.last) || std::any_of(lines.begin(), lines.end(), names_it);
+}
+
 void RegistryWriter::challenge(int64_t version, int64_t now) {
   Aliases next = registry_.aliases();
-  if (next.last.version == version) return;  // challenged, promoted or rejected before a kill
+  if (named_before(next, version)) return;
   registry_.lineage(version);
   next.challenger = version;
   change(next, "challenge", version, "", now);
@@ -179,7 +186,8 @@ void RegistryWriter::challenge(int64_t version, int64_t now) {
 
 void RegistryWriter::promote(int64_t version, const std::string& reason, int64_t now) {
   Aliases next = registry_.aliases();
-  if (next.champion == version) return;
+  // Not only the champion: what was promoted before a kill may have been rolled back since.
+  if (std::find(next.promoted.begin(), next.promoted.end(), version) != next.promoted.end()) return;
   registry_.verified(version);
   next.previous = next.champion;
   next.champion = version;

@@ -65,11 +65,13 @@ class RegistryWriter {
   /// left as it is: ConfigError when its lineage says something else. So it can be called again after a kill.
   void add(const std::string& from, Lineage lineage);
 
-  /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when the change before was the
-  /// same, so that a step that was killed can be repeated. `now`: seconds, UTC.
-  void challenge(int64_t version, int64_t now);                           ///< becomes challenger
-  void promote(int64_t version, const std::string& reason, int64_t now);  ///< verified; champion becomes previous
-  void reject(int64_t version, const std::string& reason, int64_t now);   ///< is challenger no more
+  /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when it was done before, so that a
+  /// step that was killed can be repeated, even after others changed the aliases. A version is challenged and promoted once:
+  /// rollback() alone brings one back. `now`: seconds, UTC.
+  void challenge(int64_t version, int64_t now);  ///< becomes challenger; nothing when any change named it before
+  /// Verified; champion becomes previous. Nothing when it was ever promoted.
+  void promote(int64_t version, const std::string& reason, int64_t now);
+  void reject(int64_t version, const std::string& reason, int64_t now);  ///< is challenger no more
   /// Champion and previous change places, after the previous one was verified; returns the champion. ConfigError without one.
   int64_t rollback(const std::string& reason, int64_t now);
 
@@ -80,6 +82,7 @@ class RegistryWriter {
  private:
   void change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now);
   void append_audit(const AuditRecord& record);
+  bool named_before(const Aliases& now, int64_t version) const;
   void remove_leftovers() const;
   void require_mine() const;
   Registry& registry_;

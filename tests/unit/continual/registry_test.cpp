@@ -73,6 +73,36 @@ TEST_F(RegistryTest, RollbackRestoresTheExactFilesWithinASecond) {
   EXPECT_EQ(r.audit().back().reason, "errors in production");
 }
 
+/// Killed after its last change of aliases, before its cycle was saved as published; an operator rolls back; it runs again.
+TEST_F(RegistryTest, ARepeatedPublishLeavesWhatARollbackChanged) {
+  Registry r = registry();
+  publish(r, 1, model("one"), lineage(1));
+  publish(r, 2, model("two"), lineage(2, 1));
+  RegistryWriter(r, {3, {}}).rollback("errors in production", 2000);
+  publish(r, 4, model("two"), lineage(2, 1));
+  EXPECT_EQ(r.aliases().champion, 1);
+  EXPECT_EQ(r.aliases().challenger, 0);
+  EXPECT_EQ(r.aliases().last.action, "rollback");
+  EXPECT_EQ(r.audit().size(), 5u);
+}
+
+TEST_F(RegistryTest, ARepeatedRejectionLeavesWhatARollbackChanged) {
+  Registry r = registry();
+  publish(r, 1, model("one"), lineage(1));
+  publish(r, 2, model("two"), lineage(2, 1));
+  const auto rejected = [&](int64_t fence) {
+    RegistryWriter writer(r, {fence, {}});
+    writer.add(model("three"), lineage(3, 2));
+    writer.challenge(3, 1000);
+    writer.reject(3, "worse", 1000);
+  };
+  rejected(3);
+  RegistryWriter(r, {4, {}}).rollback("errors in production", 2000);
+  rejected(5);
+  EXPECT_EQ(r.aliases().challenger, 0);
+  EXPECT_EQ(r.audit().back().action, "rollback");
+}
+
 TEST_F(RegistryTest, NoRollbackWithoutAPreviousChampion) {
   Registry r = registry();
   publish(r, 1, model("one"), lineage(1));
