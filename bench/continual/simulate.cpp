@@ -134,7 +134,7 @@ void rollback(const std::string& folder, int64_t mib) {
   }
   for (int64_t i = 0; i < 10; ++i) {
     const auto began = std::chrono::steady_clock::now();
-    const int64_t champion = writer.rollback("", i);
+    const int64_t champion = writer.rollback(2 - i % 2, "", i);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
     const auto known = registry.lineage(champion).files.at(0);
     const bool same = sha256_file(registry.version_directory(champion) + "/" + known.name) == known.sha256;

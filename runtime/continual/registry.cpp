@@ -203,8 +203,13 @@ void RegistryWriter::reject(int64_t version, const std::string& reason, int64_t 
   change(next, "reject", version, reason, now);
 }
 
-int64_t RegistryWriter::rollback(const std::string& reason, int64_t now) {
+int64_t RegistryWriter::rollback(int64_t from, const std::string& reason, int64_t now) {
   Aliases next = registry_.aliases();
+  if (next.champion != from) {
+    if (next.last.action == "rollback" && next.previous == from) return next.champion;  // done before a kill
+    throw ConfigError(registry_.directory() + ": the champion is " + version_name(next.champion) + ", not " + version_name(from) +
+                      ": look again which version to leave");
+  }
   if (!next.previous) throw ConfigError(registry_.directory() + ": there is no previous champion to go back to");
   registry_.verified(next.previous);
   std::swap(next.champion, next.previous);

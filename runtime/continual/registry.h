@@ -72,8 +72,10 @@ class RegistryWriter {
   /// Verified; champion becomes previous. Nothing when it was ever promoted.
   void promote(int64_t version, const std::string& reason, int64_t now);
   void reject(int64_t version, const std::string& reason, int64_t now);  ///< is challenger no more
-  /// Champion and previous change places, after the previous one was verified; returns the champion. ConfigError without one.
-  int64_t rollback(const std::string& reason, int64_t now);
+  /// Champion and previous change places, after the previous one was verified; returns the champion. `from` is the champion
+  /// that is to be left, chosen before the first try, so that a repetition does not change them back. ConfigError without a
+  /// previous one, and where `from` is not the champion and not what the last change rolled back.
+  int64_t rollback(int64_t from, const std::string& reason, int64_t now);
 
   /// Removes the weights of all but champion, previous, challenger and the `keep` versions promoted before the champion. Cards
   /// stay.

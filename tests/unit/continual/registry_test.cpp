@@ -63,7 +63,7 @@ TEST_F(RegistryTest, RollbackRestoresTheExactFilesWithinASecond) {
   const std::string before = sha256_file(r.verified(1) + "/model.safetensors");
   publish(r, 1, model(std::string(32 << 20, 'b')), lineage(2, 1));
   const auto began = std::chrono::steady_clock::now();
-  EXPECT_EQ(RegistryWriter(r, {2, {}}).rollback("errors in production", 2000), 1);
+  EXPECT_EQ(RegistryWriter(r, {2, {}}).rollback(2, "errors in production", 2000), 1);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   EXPECT_LT(took.count(), 1);
   EXPECT_EQ(r.aliases().champion, 1);
@@ -73,12 +73,38 @@ TEST_F(RegistryTest, RollbackRestoresTheExactFilesWithinASecond) {
   EXPECT_EQ(r.audit().back().reason, "errors in production");
 }
 
+/// A rollback killed at any call and repeated leaves the champion once.
+TEST_F(RegistryTest, ARollbackCanBeRepeated) {
+  Registry r = registry();
+  for (int64_t call = 1, clean = 0; !clean; ++call) {
+    ASSERT_LT(call, 100);
+    clear();
+    publish(r, 1, model("one"), lineage(1));
+    publish(r, 2, model("two"), lineage(2, 1));
+    killed([&] {
+      FailFiles files;
+      files.interrupt_at(call, [] { ::kill(::getpid(), SIGKILL); });
+      Registry other(files, path("registry"));
+      RegistryWriter(other, {3, {}}).rollback(2, "errors in production", 2000);
+      write("finished", "");
+    });
+    clean = std::filesystem::exists(path("finished"));
+    EXPECT_EQ(RegistryWriter(r, {4, {}}).rollback(2, "errors in production", 3000), 1) << call;
+    EXPECT_EQ(r.aliases().champion, 1) << call;
+    EXPECT_EQ(r.aliases().previous, 2) << call;
+    EXPECT_EQ(r.audit().size(), 5u) << call;
+  }
+  EXPECT_EQ(code_of([&] { RegistryWriter(r, {4, {}}).rollback(3, "", 1); }), 2);
+  EXPECT_EQ(RegistryWriter(r, {4, {}}).rollback(1, "it was the data", 4000), 2);
+  EXPECT_EQ(r.audit().size(), 6u);
+}
+
 /// Killed after its last change of aliases, before its cycle was saved as published; an operator rolls back; it runs again.
 TEST_F(RegistryTest, ARepeatedPublishLeavesWhatARollbackChanged) {
   Registry r = registry();
   publish(r, 1, model("one"), lineage(1));
   publish(r, 2, model("two"), lineage(2, 1));
-  RegistryWriter(r, {3, {}}).rollback("errors in production", 2000);
+  RegistryWriter(r, {3, {}}).rollback(2, "errors in production", 2000);
   publish(r, 4, model("two"), lineage(2, 1));
   EXPECT_EQ(r.aliases().champion, 1);
   EXPECT_EQ(r.aliases().challenger, 0);
@@ -97,7 +123,7 @@ TEST_F(RegistryTest, ARepeatedRejectionLeavesWhatARollbackChanged) {
     writer.reject(3, "worse", 1000);
   };
   rejected(3);
-  RegistryWriter(r, {4, {}}).rollback("errors in production", 2000);
+  RegistryWriter(r, {4, {}}).rollback(2, "errors in production", 2000);
   rejected(5);
   EXPECT_EQ(r.aliases().challenger, 0);
   EXPECT_EQ(r.audit().back().action, "rollback");
@@ -106,7 +132,7 @@ TEST_F(RegistryTest, ARepeatedRejectionLeavesWhatARollbackChanged) {
 TEST_F(RegistryTest, NoRollbackWithoutAPreviousChampion) {
   Registry r = registry();
   publish(r, 1, model("one"), lineage(1));
-  EXPECT_EQ(code_of([&] { RegistryWriter(r, {1, {}}).rollback("", 1); }), 2);
+  EXPECT_EQ(code_of([&] { RegistryWriter(r, {1, {}}).rollback(1, "", 1); }), 2);
 }
 
 TEST_F(RegistryTest, EveryChangedByteIsRefused) {
@@ -123,7 +149,7 @@ TEST_F(RegistryTest, EveryChangedByteIsRefused) {
       EXPECT_EQ(code_of([&] { r.verified(1); }, &message), 4) << name << " byte " << i;
       EXPECT_THAT(message, HasSubstr(name));
       if (i == 0) {
-        EXPECT_EQ(code_of([&] { RegistryWriter(r, {1, {}}).rollback("", 1); }), 4);
+        EXPECT_EQ(code_of([&] { RegistryWriter(r, {1, {}}).rollback(2, "", 1); }), 4);
       }
     }
     write(file, whole.substr(0, whole.size() - 1));
@@ -203,7 +229,7 @@ TEST_F(RegistryTest, OldWeightsGoAndTheirCardsStay) {
   EXPECT_EQ(r.lineage(7).parent, 6);
   EXPECT_EQ(code_of([&] { r.verified(1); }), 2);
   EXPECT_EQ(writer.next_version(), 8);  // numbers are not used twice
-  EXPECT_EQ(writer.rollback("", 6), 5);
+  EXPECT_EQ(writer.rollback(6, "", 6), 5);
 }
 
 /// A writer that is killed before any of its calls: whole versions only, and the next one finishes to the same aliases and
