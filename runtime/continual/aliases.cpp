@@ -27,13 +27,14 @@ Json audit_json(const AuditRecord& r) {
 std::string print_aliases(const Aliases& a) {
   Json promoted = Json::array();
   for (const int64_t version : a.promoted) promoted.push_back(version_name(version));
-  return seal({{"format", 1},
-               {"champion", name_or_null(a.champion)},
-               {"previous", name_or_null(a.previous)},
-               {"challenger", name_or_null(a.challenger)},
-               {"fence", a.fence},
-               {"promoted", promoted},
-               {"last", audit_json(a.last)}});
+  return seal_readable({{"format", 1},
+                        {"champion", name_or_null(a.champion)},
+                        {"previous", name_or_null(a.previous)},
+                        {"challenger", name_or_null(a.challenger)},
+                        {"fence", a.fence},
+                        {"promoted", promoted},
+                        {"last", audit_json(a.last)}},
+                       parse_aliases);
 }
 
 Aliases parse_aliases(const Json& record) {

@@ -26,6 +26,7 @@ struct Aliases {
   AuditRecord last;  ///< the change that led here, so that a kill before its line was written to audit.jsonl loses nothing
 };
 
+/// ConfigError where parse_aliases would not take it.
 std::string print_aliases(const Aliases& aliases);
 /// Throws std::runtime_error that says what is wrong.
 Aliases parse_aliases(const Json& record);

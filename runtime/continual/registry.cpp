@@ -44,6 +44,17 @@ std::vector<std::string> list(FileOps& files, const std::string& path) {
   return names;
 }
 
+/// At most 1,024 bytes, cut between characters: of a text that is none, JSON makes three bytes of each (U+FFFD), which is still
+/// below the 4,096 that a reader takes.
+std::string shortened(const std::string& reason) {
+  constexpr size_t kLongest = 1024;
+  if (reason.size() <= kLongest) return reason;
+  size_t end = kLongest;
+  const auto continues = [&](size_t at) { return (static_cast<unsigned char>(reason[at]) & 0xC0) == 0x80; };
+  while (end > kLongest - 4 && continues(end)) --end;
+  return reason.substr(0, end);
+}
+
 std::string missing(int64_t version) { return "no version " + version_name(version); }
 
 }  // namespace
@@ -245,7 +256,7 @@ void RegistryWriter::change(Aliases next, const char* action, int64_t version, c
   // The record travels inside aliases.json, so alias and audit line are one change: a kill before the line leaves the next
   // writer to add it.
   next.fence = fence_.generation;
-  next.last = {next.last.number + 1, now, action, version, fence_.generation, reason.substr(0, 4096)};
+  next.last = {next.last.number + 1, now, action, version, fence_.generation, shortened(reason)};
   const std::string text = print_aliases(next);
   require_mine();
   write_file_atomic(registry_.files(), registry_.directory() + "/aliases.json", text);

@@ -67,7 +67,7 @@ class RegistryWriter {
 
   /// Each is one replacement of aliases.json and one line of audit.jsonl, and does nothing when it was done before, so that a
   /// step that was killed can be repeated, even after others changed the aliases. A version is challenged and promoted once:
-  /// rollback() alone brings one back. `now`: seconds, UTC.
+  /// rollback() alone brings one back. `now`: seconds, UTC. Of a reason up to 1,024 bytes are kept, in whole characters.
   void challenge(int64_t version, int64_t now);  ///< becomes challenger; nothing when any change named it before
   /// Verified; champion becomes previous. Nothing when it was ever promoted.
   void promote(int64_t version, const std::string& reason, int64_t now);

@@ -28,6 +28,16 @@ std::string seal(const Json& record) {
   return text + std::string(kMark) + sha256_hex(text.data(), text.size()) + std::string(kEnd);
 }
 
+std::string seal_readable(const Json& record, const std::function<void(const Json&)>& parse) {
+  std::string text = seal(record);
+  try {
+    parse(unseal(text));
+  } catch (const std::exception& error) {
+    throw ConfigError(std::string("a record that could not be read again is not written: ") + error.what());
+  }
+  return text;
+}
+
 Json unseal(std::string_view text) {
   constexpr size_t tail = kMark.size() + kDigits + kEnd.size();
   if (text.size() <= tail) throw std::runtime_error("too short");

@@ -2,6 +2,7 @@
 // finds damage; against forgery only a hash kept elsewhere helps.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -13,6 +14,9 @@ namespace fmtrain {
 
 /// `record` is an object with at least one member, none named sha256.
 std::string seal(const Json& record);
+/// seal() of a record that `parse` takes back: what cannot be read again must not be written. Throws ConfigError that says what
+/// is wrong with it.
+std::string seal_readable(const Json& record, const std::function<void(const Json&)>& parse);
 /// The record without its seal. Throws std::runtime_error that says what is wrong: limits are 64 MiB and a depth of 16.
 Json unseal(std::string_view text);
 

@@ -129,6 +129,36 @@ TEST_F(RegistryTest, ARepeatedRejectionLeavesWhatARollbackChanged) {
   EXPECT_EQ(r.audit().back().action, "rollback");
 }
 
+TEST_F(RegistryTest, ALongReasonIsCutBetweenCharacters) {
+  Registry r = registry();
+  publish(r, 1, model("one"), lineage(1));
+  RegistryWriter writer(r, {1, {}});
+  int64_t version = 1;
+  std::string euros;
+  for (int i = 0; i < 2000; ++i) euros += "\xE2\x82\xAC";
+  for (const std::string& reason : {euros, "a" + euros, "ab" + euros, std::string(9000, '\xBF'), std::string(1024, 'x')}) {
+    writer.add(model("another"), lineage(++version));
+    writer.promote(version, reason, 1000);
+    ASSERT_EQ(code_of([&] { r.aliases(); }), 0) << version;
+    EXPECT_EQ(r.aliases().last, r.audit().back());
+    const std::string kept = r.audit().back().reason;
+    EXPECT_GE(kept.size(), 1021u);
+    if (version < 5) EXPECT_EQ(kept, reason.substr(0, kept.size()));
+    if (version == 6) EXPECT_EQ(kept, reason);
+  }
+}
+
+TEST_F(RegistryTest, AChangeThatCouldNotBeReadAgainIsNotMade) {
+  Registry r = registry();
+  publish(r, 1, model("one"), lineage(1));
+  RegistryWriter writer(r, {1, {}});
+  writer.add(model("two"), lineage(2, 1));
+  const std::string before = content("registry/aliases.json");
+  EXPECT_EQ(code_of([&] { writer.promote(2, "", -1); }), 2);  // a clock before 1970
+  EXPECT_EQ(content("registry/aliases.json"), before);
+  EXPECT_EQ(r.aliases().champion, 1);
+}
+
 TEST_F(RegistryTest, NoRollbackWithoutAPreviousChampion) {
   Registry r = registry();
   publish(r, 1, model("one"), lineage(1));
