@@ -66,13 +66,14 @@ CycleOutcome outcome(const CycleState& cycle) {
 const char* cycle_stage_name(CycleStage stage) { return kStages[static_cast<size_t>(stage)]; }
 
 std::string print_cycle(const CycleState& state) {
-  return seal({{"format", 1},
-               {"number", state.number},
-               {"stage", cycle_stage_name(state.stage)},
-               {"version", version_name(state.version)},
-               {"fence", state.fence},
-               {"started", state.started},
-               {"records", state.records}});
+  return seal_readable({{"format", 1},
+                        {"number", state.number},
+                        {"stage", cycle_stage_name(state.stage)},
+                        {"version", version_name(state.version)},
+                        {"fence", state.fence},
+                        {"started", state.started},
+                        {"records", state.records}},
+                       parse_cycle);
 }
 
 CycleState parse_cycle(const Json& record) {
@@ -152,7 +153,6 @@ CycleState Cycles::finish(CycleState state, CycleWork& work) {
   while (state.stage != CycleStage::kPublished) {
     // Between the end of the work and the new state a kill costs the work once more, never its result: it is idempotent.
     const Json record = work_after(state.stage, work, state, directory(state.number));
-    check_record(after(state.stage), record);  // now, and not when a later run cannot read it
     state.stage = after(state.stage);
     state.records[cycle_stage_name(state.stage)] = record;
     save(state);
@@ -167,8 +167,9 @@ void Cycles::save(const CycleState& state) const {
   const auto before = stored(state.number);
   if (before && before->fence > fence_.generation)
     throw Error(ExitCode::kLocked, directory(state.number) + ": a later run goes on with this cycle");
+  const std::string text = print_cycle(mine);
   require_fence(registry_, fence_);
-  write_file_atomic(registry_.files(), directory(state.number) + "/state.json", print_cycle(mine));
+  write_file_atomic(registry_.files(), directory(state.number) + "/state.json", text);
 }
 
 }  // namespace fmtrain

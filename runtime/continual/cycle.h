@@ -31,6 +31,7 @@ struct CycleState {
   Json records = Json::object();
 };
 
+/// ConfigError where parse_cycle would not take it: what a later run cannot read is not written.
 std::string print_cycle(const CycleState& state);
 /// Throws std::runtime_error that says what is wrong.
 CycleState parse_cycle(const Json& record);

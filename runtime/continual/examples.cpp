@@ -9,6 +9,22 @@
 namespace fmtrain {
 namespace {
 
+std::vector<Example> examples_of(const Json& record) {
+  require_members(record, {"format", "examples"});
+  whole_of(record, "format", 1, 1);
+  if (!record.at("examples").is_array()) throw std::runtime_error("examples is not a list");
+  std::vector<Example> examples;
+  for (const Json& line : record.at("examples")) {
+    if (!line.is_array() || line.size() != 3) throw std::runtime_error("an example is not [hash, class, time]");
+    const Json named{{"hash", line[0]}, {"class", line[1]}, {"time", line[2]}};
+    examples.push_back({sha256_of(named, "hash"), static_cast<int32_t>(whole_of(named, "class", INT32_MIN, INT32_MAX)),
+                        whole_of(named, "time")});
+    if (examples.size() > 1 && examples.back().hash <= examples[examples.size() - 2].hash)
+      throw std::runtime_error("hashes do not ascend");
+  }
+  return examples;
+}
+
 bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
@@ -35,25 +51,10 @@ std::vector<Example> unique_examples(std::vector<Example> examples) {
 std::string print_manifest(const std::vector<Example>& examples) {
   Json lines = Json::array();
   for (const auto& e : unique_examples(examples)) lines.push_back({e.hash, e.klass, e.time});
-  return seal({{"format", 1}, {"examples", lines}});
+  return seal_readable({{"format", 1}, {"examples", lines}}, examples_of);
 }
 
-std::vector<Example> parse_manifest(std::string_view text) {
-  const Json record = unseal(text);
-  require_members(record, {"format", "examples"});
-  whole_of(record, "format", 1, 1);
-  if (!record.at("examples").is_array()) throw std::runtime_error("examples is not a list");
-  std::vector<Example> examples;
-  for (const Json& line : record.at("examples")) {
-    if (!line.is_array() || line.size() != 3) throw std::runtime_error("an example is not [hash, class, time]");
-    const Json named{{"hash", line[0]}, {"class", line[1]}, {"time", line[2]}};
-    examples.push_back({sha256_of(named, "hash"), static_cast<int32_t>(whole_of(named, "class", INT32_MIN, INT32_MAX)),
-                        whole_of(named, "time")});
-    if (examples.size() > 1 && examples.back().hash <= examples[examples.size() - 2].hash)
-      throw std::runtime_error("hashes do not ascend");
-  }
-  return examples;
-}
+std::vector<Example> parse_manifest(std::string_view text) { return examples_of(unseal(text)); }
 
 int64_t exclude(std::vector<Example>& examples, const Hashes& tests) {
   return static_cast<int64_t>(std::erase_if(examples, [&](const Example& e) { return tests.contains(e.hash); }));

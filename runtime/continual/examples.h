@@ -23,6 +23,7 @@ std::string content_hash(std::string_view text);
 std::vector<Example> unique_examples(std::vector<Example> examples);
 
 /// A manifest: one text for one set of examples, whatever their order was. Its SHA-256 names the data set in the lineage.
+/// ConfigError where parse_manifest would not take it: hashes that are none, times before 1970, more than 64 MiB.
 std::string print_manifest(const std::vector<Example>& examples);
 /// Throws std::runtime_error that says what is wrong: damage, unknown members, hashes that are none or not ascending.
 std::vector<Example> parse_manifest(std::string_view text);

@@ -49,19 +49,24 @@ int64_t version_of(const std::string& name) {
 std::string print_lineage(const Lineage& l) {
   Json files = Json::array();
   for (const auto& file : l.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
-  return seal({{"format", 1},
-               {"version", l.version},
-               {"parent", l.parent},
-               {"base_sha256", l.base_sha256},
-               {"dataset_sha256", l.dataset_sha256},
-               {"replay_sha256", l.replay_sha256},
-               {"config_sha256", l.config_sha256},
-               {"code_version", l.code_version},
-               {"seed", std::to_string(l.seed)},
-               {"trigger", l.trigger},
-               {"gate", l.gate},
-               {"privacy", l.privacy},
-               {"files", files}});
+  const auto check = [&](const Json& record) {
+    // A name that is no UTF-8 would come back as another one, and the version would lack its file for ever.
+    if (parse_lineage(record).files != l.files) throw std::runtime_error("files holds a name that is not valid UTF-8");
+  };
+  return seal_readable({{"format", 1},
+                        {"version", l.version},
+                        {"parent", l.parent},
+                        {"base_sha256", l.base_sha256},
+                        {"dataset_sha256", l.dataset_sha256},
+                        {"replay_sha256", l.replay_sha256},
+                        {"config_sha256", l.config_sha256},
+                        {"code_version", l.code_version},
+                        {"seed", std::to_string(l.seed)},
+                        {"trigger", l.trigger},
+                        {"gate", l.gate},
+                        {"privacy", l.privacy},
+                        {"files", files}},
+                       check);
 }
 
 Lineage parse_lineage(const Json& record) {

@@ -28,6 +28,7 @@ struct Lineage {
   std::vector<StoredFile> files;  ///< of the version's directory without lineage.json, by name
 };
 
+/// ConfigError where parse_lineage would not take it, or would find other files.
 std::string print_lineage(const Lineage& lineage);
 /// Throws std::runtime_error that says what is wrong: also where a file's name is no plain name, or stands there twice.
 Lineage parse_lineage(const Json& record);

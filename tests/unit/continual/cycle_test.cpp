@@ -1,6 +1,7 @@
 // The cycle: stages in order, and a kill before any call leads to the same decision and the same files.
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <map>
 
 #include "bench/continual/challengers.h"
@@ -191,6 +192,32 @@ TEST_F(CycleTest, ADamagedStateIsNamed) {
     EXPECT_EQ(code_of([&] { run(posix_files(), path("registry"), 1); }, &message), 4) << i;
     EXPECT_THAT(message, testing::HasSubstr("state.json"));
   }
+}
+
+/// A record that a later run could not read ends the run that made it, and the cycle goes on from the state before.
+TEST_F(CycleTest, ARecordThatCouldNotBeReadAgainIsNotWritten) {
+  struct Endless : SmallWork {
+    using SmallWork::SmallWork;
+    Json train(const CycleState& state, const std::string& directory) override {
+      SmallWork::train(state, directory);
+      return record;
+    }
+    Json record;
+  };
+  Registry r = registry();
+  RegistryWriter writer(r, {1, {}});
+  Cycles cycles(r, {1, {}});
+  const CycleState begun = cycles.begin({{"kind", "manual"}}, 1, 1);
+  Json deep = Json::object();
+  for (int i = 0; i < 20; ++i) deep = {{"deeper", deep}};
+  for (const Json& record : {deep, Json{{"gpu_hours", std::nan("")}}, Json(1)}) {
+    Endless work(r, writer, 0.08);
+    work.record = record;
+    EXPECT_EQ(code_of([&] { cycles.finish(*cycles.unfinished(), work); }), 2);
+    EXPECT_EQ(cycles.unfinished()->stage, CycleStage::kDataFrozen);
+  }
+  SmallWork work(r, writer, 0.08);
+  EXPECT_EQ(cycles.finish(*cycles.unfinished(), work).stage, CycleStage::kPublished);
 }
 
 TEST_F(CycleTest, RecordsFitTheStage) {

@@ -9,6 +9,7 @@
 #include "runtime/continual/near_duplicates.h"
 #include "runtime/continual/reservoir.h"
 #include "runtime/draws.h"
+#include "runtime/errors.h"
 
 namespace fmtrain {
 namespace {
@@ -48,6 +49,12 @@ TEST(Manifest, IsOneTextForOneSet) {
     changed[i] = static_cast<char>(changed[i] ^ 1);
     EXPECT_THROW(parse_manifest(changed), std::runtime_error) << i;
   }
+}
+
+TEST(Manifest, WhatCouldNotBeReadAgainIsNotPrinted) {
+  EXPECT_THROW(print_manifest({{"no hash", 0, 0}}), ConfigError);
+  EXPECT_THROW(print_manifest({{content_hash("a"), 0, -1}}), ConfigError);
+  EXPECT_NO_THROW(print_manifest({{content_hash("a"), -1, 0}}));
 }
 
 constexpr int64_t kMonth = 30LL * 24 * 3600;
