@@ -33,7 +33,7 @@ std::string print_aliases(const Aliases& a) {
                         {"challenger", name_or_null(a.challenger)},
                         {"fence", a.fence},
                         {"promoted", promoted},
-                        {"last", audit_json(a.last)}},
+                        {"last", a.last.number ? audit_json(a.last) : Json(nullptr)}},
                        parse_aliases);
 }
 
@@ -45,7 +45,7 @@ Aliases parse_aliases(const Json& record) {
             version_member(record, "challenger"),
             whole_of(record, "fence"),
             {},
-            parse_audit(record.at("last"))};
+            record.at("last").is_null() ? AuditRecord{} : parse_audit(record.at("last"))};
   if (!record.at("promoted").is_array()) throw std::runtime_error("promoted is not a list");
   for (const Json& name : record.at("promoted")) {
     a.promoted.push_back(name.is_string() ? version_of(name.get<std::string>()) : 0);

@@ -61,7 +61,11 @@ std::string missing(int64_t version) { return "no version " + version_name(versi
 
 Aliases Registry::aliases() const {
   const std::string path = directory_ + "/aliases.json";
-  if (!exists(files_, path)) return {};
+  if (!exists(files_, path)) {
+    // Taken for an empty one, a registry in use would lose its champion, and the next prune its weights.
+    if (versions().empty() && !exists(files_, directory_ + "/audit.jsonl")) return {};
+    throw CheckpointError(path + ": missing, but the registry is in use; put it back (audit.jsonl tells what it said)");
+  }
   const Json record = read_sealed(files_, path);
   return parsed(path, [&] { return parse_aliases(record); });
 }
@@ -136,6 +140,8 @@ RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(regi
   const Aliases now = registry_.aliases();
   require_mine();
   remove_leftovers();
+  // Before the first version: from then on a registry without the file is a damaged one.
+  if (now.last.number == 0) write_aliases(now);
   const auto lines = registry_.audit();
   if (now.last.number > (lines.empty() ? 0 : lines.back().number)) append_audit(now.last);
 }
@@ -232,6 +238,7 @@ int64_t RegistryWriter::rollback(int64_t from, const std::string& reason, int64_
 std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
   FileOps& files = registry_.files();
   const Aliases now = registry_.aliases();
+  if (!now.champion) throw ConfigError(registry_.directory() + ": has no champion yet: nothing is removed before one is promoted");
   std::vector<int64_t> kept{now.champion, now.previous, now.challenger}, removed;
   int64_t older = 0;
   for (auto version = now.promoted.rbegin(); version != now.promoted.rend() && older < keep; ++version)
@@ -255,12 +262,16 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
 void RegistryWriter::change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now) {
   // The record travels inside aliases.json, so alias and audit line are one change: a kill before the line leaves the next
   // writer to add it.
-  next.fence = fence_.generation;
   next.last = {next.last.number + 1, now, action, version, fence_.generation, shortened(reason)};
+  write_aliases(next);
+  append_audit(next.last);
+}
+
+void RegistryWriter::write_aliases(Aliases next) {
+  next.fence = fence_.generation;
   const std::string text = print_aliases(next);
   require_mine();
   write_file_atomic(registry_.files(), registry_.directory() + "/aliases.json", text);
-  append_audit(next.last);
 }
 
 /// The whole file is replaced: a torn last line cannot be, and a registry sees a few changes a week.

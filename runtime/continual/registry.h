@@ -24,7 +24,8 @@ class Registry {
  public:
   Registry(FileOps& files, std::string directory) : files_(files), directory_(std::move(directory)) {}
 
-  /// Nothing but zeros before the first change. CheckpointError where it is damaged; StorageError.
+  /// Nothing but zeros before the first change. CheckpointError where it is damaged, or missing although there are versions or
+  /// an audit; StorageError.
   Aliases aliases() const;
   std::vector<int64_t> versions() const;  ///< whose weights are there, ascending
   /// Of any version that ever was. ConfigError where there was none, CheckpointError where it is damaged.
@@ -56,7 +57,8 @@ void require_fence(const Registry& registry, const Fence& fence);
 
 class RegistryWriter {
  public:
-  /// Makes the directories, removes what killed writers left, and adds the audit line that one may owe. Throws Error with
+  /// Makes the directories and the first aliases.json, removes what killed writers left, and adds the audit line that one may
+  /// owe. Throws Error with
   /// kLocked when a writer with a higher fence was here; StorageError.
   RegistryWriter(Registry& registry, Fence fence);
 
@@ -78,11 +80,12 @@ class RegistryWriter {
   int64_t rollback(int64_t from, const std::string& reason, int64_t now);
 
   /// Removes the weights of all but champion, previous, challenger and the `keep` versions promoted before the champion. Cards
-  /// stay.
+  /// stay. ConfigError without a champion.
   std::vector<int64_t> prune(int64_t keep = 3);
 
  private:
   void change(Aliases next, const char* action, int64_t version, const std::string& reason, int64_t now);
+  void write_aliases(Aliases next);
   void append_audit(const AuditRecord& record);
   bool named_before(const Aliases& now, int64_t version) const;
   void remove_leftovers() const;

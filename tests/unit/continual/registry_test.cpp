@@ -247,6 +247,38 @@ TEST_F(RegistryTest, ALowerFenceWritesNothing) {
   EXPECT_EQ(message, "taken over");
 }
 
+TEST_F(RegistryTest, LostAliasesAreNoNewRegistry) {
+  Registry r = registry();
+  RegistryWriter(r, {1, {}}).add(model("one"), lineage(1));  // killed before its challenge
+  EXPECT_EQ(r.aliases().champion, 0);
+  publish(r, 2, model("one"), lineage(1));
+  const std::string whole = content("registry/aliases.json");
+  const auto lost = [&] {
+    std::string message;
+    EXPECT_EQ(code_of([&] { r.aliases(); }, &message), 4);
+    EXPECT_THAT(message, HasSubstr("aliases.json: missing"));
+    EXPECT_EQ(code_of([&] { RegistryWriter(r, {3, {}}); }), 4);
+  };
+  std::filesystem::remove(path("registry/aliases.json"));
+  lost();
+  std::filesystem::rename(path("registry/audit.jsonl"), path("audit.jsonl"));
+  lost();  // there are versions
+  std::filesystem::rename(path("audit.jsonl"), path("registry/audit.jsonl"));
+  std::filesystem::rename(path("registry/versions"), path("versions"));
+  lost();  // there is an audit
+  std::filesystem::rename(path("versions"), path("registry/versions"));
+  write("registry/aliases.json", whole);
+  EXPECT_EQ(r.aliases().champion, 1);
+}
+
+TEST_F(RegistryTest, NothingIsRemovedWithoutAChampion) {
+  Registry r = registry();
+  RegistryWriter writer(r, {1, {}});
+  writer.add(model("one"), lineage(1));
+  EXPECT_EQ(code_of([&] { writer.prune(); }), 2);
+  EXPECT_THAT(r.versions(), ElementsAre(1));
+}
+
 TEST_F(RegistryTest, OldWeightsGoAndTheirCardsStay) {
   Registry r = registry();
   for (int64_t v = 1; v <= 6; ++v) publish(r, 1, model(std::to_string(v)), lineage(v, v - 1));
