@@ -55,6 +55,16 @@ std::string shortened(const std::string& reason) {
   return reason.substr(0, end);
 }
 
+/// X, of a temporary that replace_file makes to replace X (file_ops.h): X.tmp- and 16 hexadecimal digits; "" of other names.
+std::string replaced_by(const std::string& name) {
+  const size_t mark = name.rfind(".tmp-");
+  if (mark == std::string::npos || name.size() - mark != 5 + 16) return "";
+  return name.find_first_not_of("0123456789abcdef", mark + 5) == std::string::npos ? name.substr(0, mark) : "";
+}
+
+/// 123 of 000123.json; 0 of other names.
+int64_t card_of(const std::string& name) { return name.ends_with(".json") ? version_of(name.substr(0, name.size() - 5)) : 0; }
+
 std::string missing(int64_t version) { return "no version " + version_name(version); }
 
 }  // namespace
@@ -146,22 +156,31 @@ RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(regi
   if (now.last.number > (lines.empty() ? 0 : lines.back().number)) append_audit(now.last);
 }
 
-/// Unfinished copies and removals of versions, and temporaries of files that are replaced (file_ops.h): X.tmp-...
+/// Unfinished copies and removals of versions, and temporaries of the files that are replaced; nothing that others put there.
 void RegistryWriter::remove_leftovers() const {
   FileOps& files = registry_.files();
-  std::vector<std::string> places{registry_.directory(), registry_.directory() + "/versions", registry_.directory() + "/cards"};
-  for (const auto& name : list(files, registry_.directory() + "/cycles"))
-    if (version_of(name)) places.push_back(registry_.directory() + "/cycles/" + name);
-  for (const auto& place : places)
+  const auto remove = [&](const std::string& place, const std::function<bool(const std::string& name)>& ours) {
     for (const auto& name : list(files, place))
-      if (name.find(".tmp-") != std::string::npos || name.starts_with(".del-")) remove_tree(files, place + "/" + name);
+      if (ours(name)) remove_tree(files, place + "/" + name);
+  };
+  const std::string& top = registry_.directory();
+  remove(top, [](const std::string& name) {
+    const std::string of = replaced_by(name);
+    return of == "aliases.json" || of == "audit.jsonl";
+  });
+  remove(top + "/versions", [](const std::string& name) {
+    return (name.starts_with(".tmp-") || name.starts_with(".del-")) && version_of(name.substr(5));
+  });
+  remove(top + "/cards", [](const std::string& name) { return card_of(replaced_by(name)) > 0; });
+  for (const auto& name : list(files, top + "/cycles"))  // each a directory of its cycle alone
+    if (version_of(name)) remove(top + "/cycles/" + name, [](const std::string& file) { return !replaced_by(file).empty(); });
 }
 
 int64_t RegistryWriter::next_version() const {
   int64_t last = 0;
   for (const int64_t version : registry_.versions()) last = std::max(last, version);
   for (const auto& name : list(registry_.files(), registry_.directory() + "/cards"))
-    if (name.ends_with(".json")) last = std::max(last, version_of(name.substr(0, name.size() - 5)));
+    last = std::max(last, card_of(name));
   return last + 1;
 }
 

@@ -57,7 +57,7 @@ void require_fence(const Registry& registry, const Fence& fence);
 
 class RegistryWriter {
  public:
-  /// Makes the directories and the first aliases.json, removes what killed writers left, and adds the audit line that one may
+  /// Makes the directories and the first aliases.json, removes what killed writers left (by their own names alone), and adds the audit line that one may
   /// owe. Throws Error with
   /// kLocked when a writer with a higher fence was here; StorageError.
   RegistryWriter(Registry& registry, Fence fence);

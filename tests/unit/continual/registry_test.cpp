@@ -279,6 +279,26 @@ TEST_F(RegistryTest, NothingIsRemovedWithoutAChampion) {
   EXPECT_THAT(r.versions(), ElementsAre(1));
 }
 
+TEST_F(RegistryTest, LeftoversOfWritersGoAndTheFilesOfOthersStay) {
+  Registry r = registry();
+  publish(r, 1, model("one"), lineage(1));
+  std::filesystem::create_directories(path("registry/cycles/000001"));
+  const std::string random = ".tmp-0123456789abcdef";
+  const std::vector<std::string> ours{"aliases.json" + random,      "audit.jsonl" + random,      "cards/000001.json" + random,
+                                      "versions/.tmp-000002/model", "versions/.del-000003/model", "cycles/000001/state.json" + random},
+      others{"lock.json" + random,   "notes.tmp-1",      "aliases.json.tmp-mine",   "aliases.json.tmp-0123456789ABCDEF",
+             "versions/.tmp-mine/x", "versions/.del-me", "versions/000001" + random, "cards/notes.json" + random,
+             ".del-000004"};
+  for (const auto* names : {&ours, &others})
+    for (const auto& name : *names) {
+      std::filesystem::create_directories(std::filesystem::path(path("registry/" + name)).parent_path());
+      write("registry/" + name, "x");
+    }
+  RegistryWriter(r, {2, {}});
+  for (const auto& name : ours) EXPECT_FALSE(std::filesystem::exists(path("registry/" + name))) << name;
+  for (const auto& name : others) EXPECT_TRUE(std::filesystem::exists(path("registry/" + name))) << name;
+}
+
 TEST_F(RegistryTest, OldWeightsGoAndTheirCardsStay) {
   Registry r = registry();
   for (int64_t v = 1; v <= 6; ++v) publish(r, 1, model(std::to_string(v)), lineage(v, v - 1));
