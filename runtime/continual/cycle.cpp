@@ -145,6 +145,8 @@ CycleState Cycles::begin(const Json& trigger, int64_t version, int64_t now) {
   const std::string place = directory(state.number);
   const int error = registry_.files().make_dir(place);
   if (error != EEXIST) require(error, place, "create");
+  const std::string cycles_directory = registry_.directory() + "/cycles";
+  require(registry_.files().sync_dir(cycles_directory), cycles_directory, "sync");
   save(state);
   return state;
 }

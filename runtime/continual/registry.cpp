@@ -147,6 +147,7 @@ RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(regi
     const int error = files.make_dir(path);
     if (error != EEXIST) require(error, path, "create");
   }
+  require(files.sync_dir(registry_.directory()), registry_.directory(), "sync");
   const Aliases now = registry_.aliases();
   require_mine();
   remove_leftovers();
@@ -256,6 +257,7 @@ int64_t RegistryWriter::rollback(int64_t from, const std::string& reason, int64_
 
 std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
   FileOps& files = registry_.files();
+  const std::string versions = registry_.directory() + "/versions";
   const Aliases now = registry_.aliases();
   if (!now.champion) throw ConfigError(registry_.directory() + ": has no champion yet: nothing is removed before one is promoted");
   std::vector<int64_t> kept{now.champion, now.previous, now.challenger}, removed;
@@ -269,9 +271,9 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
     if (std::find(kept.begin(), kept.end(), version) != kept.end()) continue;
     // Renamed first: a kill in the middle of a removal must not leave a version that lacks files.
     require_mine();
-    const std::string place = registry_.version_directory(version),
-                      doomed = registry_.directory() + "/versions/.del-" + version_name(version);
+    const std::string place = registry_.version_directory(version), doomed = versions + "/.del-" + version_name(version);
     require(files.rename(place, doomed), place, "remove");
+    require(files.sync_dir(versions), versions, "sync");  // nor may a power loss take the files before the name
     remove_tree(files, doomed);
     removed.push_back(version);
   }

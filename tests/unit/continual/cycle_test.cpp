@@ -9,6 +9,7 @@
 #include "runtime/continual/examples.h"
 #include "runtime/continual/gate.h"
 #include "tests/support/fail_files.h"
+#include "tests/unit/continual/recorded_files.h"
 #include "tests/unit/continual/registry_folder.h"
 
 namespace fmtrain {
@@ -179,6 +180,16 @@ TEST_F(CycleTest, OneAtATime) {
   Cycles cycles(r, {1, {}});
   cycles.begin({{"kind", "manual"}}, 1, 1);
   EXPECT_THROW(cycles.begin({{"kind", "manual"}}, 2, 2), std::logic_error);
+}
+
+TEST_F(CycleTest, TheNameOfACycleIsSyncedBeforeItsState) {
+  RecordedFiles files;
+  Registry r(files, path("registry"));
+  RegistryWriter writer(r, {1, {}});
+  Cycles(r, {1, {}}).begin({{"kind", "manual"}}, 1, 1);
+  const auto made = files.from("make " + path("registry/cycles/000001"));
+  ASSERT_GE(made.size(), 2u);
+  EXPECT_EQ(made[1], "sync " + path("registry/cycles"));
 }
 
 TEST_F(CycleTest, ADamagedStateIsNamed) {

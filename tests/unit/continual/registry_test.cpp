@@ -11,6 +11,7 @@
 #include "runtime/continual/stored_files.h"
 #include "runtime/run_lock.h"
 #include "tests/support/fail_files.h"
+#include "tests/unit/continual/recorded_files.h"
 #include "tests/unit/continual/registry_folder.h"
 
 namespace fmtrain {
@@ -277,6 +278,22 @@ TEST_F(RegistryTest, NothingIsRemovedWithoutAChampion) {
   writer.add(model("one"), lineage(1));
   EXPECT_EQ(code_of([&] { writer.prune(); }), 2);
   EXPECT_THAT(r.versions(), ElementsAre(1));
+}
+
+/// A power loss keeps a name only after a sync of its directory.
+TEST_F(RegistryTest, NamesAreSyncedBeforeWhatDependsOnThem) {
+  RecordedFiles files;
+  Registry r(files, path("registry"));
+  for (int64_t v = 1; v <= 3; ++v) publish(r, 1, model(std::to_string(v)), lineage(v, v - 1));
+  const std::string versions = path("registry/versions");
+  const auto made = files.from("make " + path("registry/cycles"));
+  ASSERT_GE(made.size(), 2u);
+  EXPECT_EQ(made[1], "sync " + path("registry"));
+  EXPECT_THAT(RegistryWriter(r, {1, {}}).prune(0), ElementsAre(1));
+  const auto removed = files.from("rename " + versions + "/000001");
+  ASSERT_GE(removed.size(), 3u);
+  EXPECT_EQ(removed[1], "sync " + versions);
+  EXPECT_THAT(removed[2], HasSubstr("unlink " + versions + "/.del-000001/"));
 }
 
 TEST_F(RegistryTest, LeftoversOfWritersGoAndTheFilesOfOthersStay) {
