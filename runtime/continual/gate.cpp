@@ -17,8 +17,10 @@ std::string points(double fraction) {
   return text;
 }
 
-GateResult::Set compared(const PairedCounts& counts, const GateInputs& inputs, const GateOptions& options) {
-  return {paired_bootstrap(counts, inputs.metric, options.resamples, options.seed)};
+GateResult::Set compared(const PairedCounts& counts, const GateInputs& inputs, const GateOptions& options, int64_t least) {
+  GateResult::Set set{paired_bootstrap(counts, inputs.metric, options.resamples, options.seed)};
+  set.judged = set.difference.examples >= least;
+  return set;
 }
 
 /// Standard deviation of what one example adds.
@@ -45,8 +47,7 @@ McNemar mcnemar_of(const PairedCounts& counts) {
 void compare_slices(const GateInputs& inputs, const GateOptions& options, GateResult& result) {
   std::vector<double> p;
   for (const auto& [name, counts] : inputs.slices) {
-    auto& set = result.slices.emplace_back(name, compared(counts, inputs, options)).second;
-    set.judged = set.difference.examples >= options.least_slice;
+    const auto& set = result.slices.emplace_back(name, compared(counts, inputs, options, options.least_slice)).second;
     if (set.judged) p.push_back(set.difference.p_at_least(-options.margin));
   }
   const auto adjusted = holm(p);
@@ -59,9 +60,9 @@ void compare_slices(const GateInputs& inputs, const GateOptions& options, GateRe
 std::vector<std::string> failures(const GateInputs& inputs, const GateOptions& options, const GateResult& r) {
   std::vector<std::string> found;
   if (inputs.leaked) found.push_back(std::to_string(inputs.leaked) + " test examples are in the training data");
-  if (r.rolling.difference.ucb95() < 0)
+  if (r.rolling.judged && r.rolling.difference.ucb95() < 0)
     found.push_back("worse on the rolling set: at most " + points(r.rolling.difference.ucb95()));
-  if (r.core.difference.ucb95() < -options.margin)
+  if (r.core.judged && r.core.difference.ucb95() < -options.margin)
     found.push_back("worse on the core set: at most " + points(r.core.difference.ucb95()));
   for (const auto& [name, set] : r.slices)
     if (set.judged && set.adjusted_p <= options.alpha)
@@ -69,13 +70,19 @@ std::vector<std::string> failures(const GateInputs& inputs, const GateOptions& o
   return found;
 }
 
+std::string too_few(const char* name, const GateResult::Set& set, const GateOptions& options) {
+  return std::string("the ") + name + " set has " + std::to_string(set.difference.examples) + " examples; at least " +
+         std::to_string(options.least_set) + " are needed";
+}
+
 /// What a promotion lacks.
 std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& options, const GateResult& r) {
   std::vector<std::string> found;
-  if (r.rolling.difference.lcb95() <= 0)
+  if (!r.rolling.judged) found.push_back(too_few("rolling", r.rolling, options));
+  else if (r.rolling.difference.lcb95() <= 0)
     found.push_back("not surely better on the rolling set: at least " + points(r.rolling.difference.lcb95()));
-  if (r.core.difference.examples == 0) found.push_back("the core set is empty");
-  if (r.core.difference.lcb95() <= -options.margin)
+  if (!r.core.judged) found.push_back(too_few("core", r.core, options));
+  else if (r.core.difference.lcb95() <= -options.margin)
     found.push_back("perhaps worse on the core set: at least " + points(r.core.difference.lcb95()));
   if (inputs.challenger_ece > inputs.champion_ece + options.ece_slack)
     found.push_back("probabilities are less true than the champion's");
@@ -86,9 +93,11 @@ std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& opt
 }
 
 /// Further examples until LCB95 exceeds `limit` with a chance of 80 %, if the true difference is the observed one, but at least
-/// `least`; 0 where it does already, or where there is nothing to judge by.
-int64_t further_examples(const PairedDifference& d, double limit, double least) {
-  if (d.examples == 0 || d.lcb95() > limit) return 0;
+/// `least`; 0 where it does already. Of a set too small to judge only what it lacks: it says nothing of the difference.
+int64_t further_examples(const GateResult::Set& set, double limit, double least, const GateOptions& options) {
+  const auto& d = set.difference;
+  if (!set.judged) return options.least_set - d.examples;
+  if (d.lcb95() > limit) return 0;
   return std::max<int64_t>(0, examples_needed(std::max(d.difference, least), limit, per_example(d)) - d.examples);
 }
 
@@ -110,8 +119,8 @@ int64_t examples_needed(double difference, double limit, double deviation) {
 
 GateResult judge(const GateInputs& inputs, const GateOptions& options) {
   GateResult result;
-  result.rolling = compared(inputs.rolling, inputs, options);
-  result.core = compared(inputs.core, inputs, options);
+  result.rolling = compared(inputs.rolling, inputs, options, options.least_set);
+  result.core = compared(inputs.core, inputs, options, options.least_set);
   compare_slices(inputs, options, result);
   if (is_accuracy(inputs.metric)) result.mcnemar = mcnemar_of(inputs.rolling);
   result.reasons = failures(inputs, options, result);
@@ -122,8 +131,8 @@ GateResult judge(const GateInputs& inputs, const GateOptions& options) {
   result.reasons = doubts(inputs, options, result);
   result.verdict = result.reasons.empty() ? GateVerdict::kPromote : GateVerdict::kInconclusive;
   if (result.verdict == GateVerdict::kInconclusive)
-    result.labels_needed = std::max(further_examples(result.rolling.difference, 0, options.least_gain),
-                                    further_examples(result.core.difference, -options.margin, 0));
+    result.labels_needed = std::max(further_examples(result.rolling, 0, options.least_gain, options),
+                                    further_examples(result.core, -options.margin, 0, options));
   return result;
 }
 

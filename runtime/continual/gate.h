@@ -29,6 +29,7 @@ struct GateInputs {
 struct GateOptions {
   double margin = 0.01;       ///< of core and slices
   int64_t least_slice = 300;  ///< smaller slices are shown, not judged
+  int64_t least_set = 300;    ///< of rolling and core: with fewer the bootstrap's bounds mean nothing (n = 1: always certain)
   double ece_slack = 0.01;
   double forgetting = 0.01;
   double alpha = 0.05;  ///< of the slices together, after Holm
@@ -42,7 +43,7 @@ struct GateResult {
   std::vector<std::string> reasons;  ///< a plain line each; of a promotion: none
   struct Set {
     PairedDifference difference;
-    bool judged = true;
+    bool judged = true;    ///< has as many examples as it needs
     double adjusted_p = 1;  ///< of a slice: that its difference is at least -margin, after Holm
   };
   Set rolling, core;
@@ -53,7 +54,8 @@ struct GateResult {
 
 /// promote: LCB95 > 0 on rolling, LCB95 > -margin on core, no slice significantly below -margin, ECE at most the champion's
 /// plus its slack, forgetting and budget kept, nothing leaked. reject: UCB95 < 0 on rolling, or UCB95 < -margin on core, or a
-/// slice significantly below -margin, or something leaked. inconclusive: the rest; the champion stays.
+/// slice significantly below -margin, or something leaked. inconclusive: the rest; the champion stays. A rolling or core set
+/// below least_set neither promotes nor rejects.
 GateResult judge(const GateInputs& inputs, const GateOptions& options = {});
 
 /// Examples for an 80 % chance that LCB95 exceeds `limit`, if the true difference is `difference` and one example's has the
