@@ -1,11 +1,13 @@
 #include "runtime/continual/drift_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "runtime/continual/corrections.h"
 #include "runtime/continual/ks.h"
 #include "runtime/continual/pca.h"
+#include "runtime/errors.h"
 #include "runtime/percentile.h"
 
 namespace fmtrain {
@@ -15,6 +17,21 @@ constexpr uint64_t kOtherSeed = 0x9E3779B97F4A7C15;  ///< splits of the referenc
 
 void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
+}
+
+/// A number that is none would break the order that every sort and every rank rests on.
+template <class Numbers>
+void require_finite(const Numbers& numbers, const std::string& what) {
+  const auto bad = std::find_if_not(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
+  if (bad != numbers.end())
+    throw NumericError(what + " hold a number that is not finite (place " + std::to_string(bad - numbers.begin()) +
+                       "): check the input and the model that made them");
+}
+
+void require_usable(const DriftSample& sample, const std::string& name) {
+  require_finite(sample.features, "features of the " + name);
+  require_finite(sample.probabilities.values, "probabilities of the " + name);
+  for (const auto& one : sample.quantities) require_finite(one.values, quoted(one.name) + " of the " + name);
 }
 
 double severity(const DriftSample& reference, int64_t window, const MmdTest& test, const DriftOptions& options,
@@ -101,6 +118,8 @@ DriftReport check_drift(const DriftSample& reference, const DriftSample& window,
   if (!report.enough) return report;
   require(reference.dims == window.dims, "reference and window have features of different length");
   require(report.reference >= options.least_window, "the reference is smaller than a window may be");
+  require_usable(reference, "reference");
+  require_usable(window, "window");
   report.mmd = mmd_test(reference.features, window.features, reference.dims, options.permutations, options.seed, ranks);
   report.severity = severity(reference, report.window, report.mmd, options, ranks);
   report.ks_p = ks_of_components(reference, window, options.components);

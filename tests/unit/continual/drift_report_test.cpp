@@ -2,8 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "bench/continual/samples.h"
 #include "runtime/continual/drift_report.h"
+#include "runtime/errors.h"
 
 namespace fmtrain {
 namespace {
@@ -84,6 +88,20 @@ TEST(DriftReport, FeaturesOfAnotherModelAreRefused) {
   auto other = window.view();
   other.dims = 8;
   EXPECT_THROW(check_drift(reference.view(), other, {}), std::invalid_argument);
+}
+
+TEST(DriftReport, NumbersThatAreNoneAreRefused) {
+  const Sample reference(600, 0, 0.9, 1), window(500, 0, 0.9, 2);
+  for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()})
+    for (const int place : {0, 1, 2}) {
+      const auto spoilt = [&](Sample sample) {
+        if (place == 2) sample.lengths[7] = bad;
+        else (place ? sample.probabilities : sample.features)[7] = static_cast<float>(bad);
+        return sample;
+      };
+      EXPECT_THROW(checked(spoilt(reference), window), NumericError) << bad << " " << place;
+      EXPECT_THROW(checked(reference, spoilt(window)), NumericError) << bad << " " << place;
+    }
 }
 
 }  // namespace
