@@ -13,6 +13,8 @@ namespace fmtrain {
 namespace {
 
 constexpr uint32_t kPurpose = 0x70616972;  // "pair"
+constexpr int64_t kLeastStratum = 20;      ///< examples: resampling n within themselves loses 1 / n of their variance
+constexpr int64_t kPooled = INT64_MIN;
 
 using Row = std::vector<int64_t>;  ///< counts of the champion, then of the challenger
 
@@ -23,13 +25,24 @@ struct Kind {
 };
 using Stratum = std::vector<Kind>;
 
+/// Of every example: its label, or kPooled for a label that too few have.
+std::vector<int64_t> strata_of(const PairedCounts& counts) {
+  std::vector<int64_t> strata(static_cast<size_t>(counts.examples()), kPooled);
+  std::map<int32_t, int64_t> sizes;
+  for (const int32_t label : counts.strata) ++sizes[label];
+  for (size_t i = 0; i < counts.strata.size(); ++i)
+    if (sizes[counts.strata[i]] >= kLeastStratum) strata[i] = counts.strata[i];
+  return strata;
+}
+
 std::vector<Stratum> kinds(const PairedCounts& counts) {
-  std::map<int32_t, std::map<Row, int64_t>> found;
+  const auto stratum_of = strata_of(counts);
+  std::map<int64_t, std::map<Row, int64_t>> found;
   for (int64_t i = 0; i < counts.examples(); ++i) {
     const auto begin = i * counts.width, end = begin + counts.width;
     Row row(counts.champion.begin() + begin, counts.champion.begin() + end);
     row.insert(row.end(), counts.challenger.begin() + begin, counts.challenger.begin() + end);
-    ++found[counts.strata.empty() ? 0 : counts.strata[static_cast<size_t>(i)]][row];
+    ++found[stratum_of[static_cast<size_t>(i)]][row];
   }
   std::vector<Stratum> strata;
   for (const auto& [label, rows] : found) {

@@ -38,7 +38,8 @@ struct PairedDifference {
 };
 
 /// Percentile bootstrap, paired and stratified: each resample draws as many examples from a stratum as it has, with
-/// replacement.
+/// replacement. Strata of fewer than 20 examples are pooled into one: a stratum of n has (n - 1) / n of the variance when it is
+/// drawn from itself, and with many classes of few examples the bounds would be too near.
 ///
 /// Examples with the same counts in the same stratum are alike, so a resample is drawn as how often each kind occurs: a
 /// multinomial, by one binomial draw a kind. The distribution is that of drawing every example, in 1/20 of the time for
