@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 namespace fmtrain {
 namespace {
@@ -35,7 +37,18 @@ Slope slope(const Probabilities& probabilities, std::span<const int32_t> labels,
 
 }  // namespace
 
+void require_labels(const Probabilities& probabilities, std::span<const int32_t> labels) {
+  if (probabilities.examples() * probabilities.classes != static_cast<int64_t>(probabilities.values.size()) ||
+      probabilities.examples() != static_cast<int64_t>(labels.size()))
+    throw std::invalid_argument("labels and probabilities have different length");
+  for (const int32_t label : labels)
+    if (label < 0 || label >= probabilities.classes)
+      throw std::invalid_argument("label " + std::to_string(label) + " is none of " + std::to_string(probabilities.classes) +
+                                  " classes");
+}
+
 double fit_temperature(const Probabilities& probabilities, std::span<const int32_t> labels) {
+  require_labels(probabilities, labels);
   double low = kLowest, high = kHighest, b = 1;
   for (int i = 0; i < 200 && high - low > 1e-10 * b; ++i) {
     const Slope at = slope(probabilities, labels, b);

@@ -17,9 +17,13 @@ struct Probabilities {
   }
 };
 
+/// Throws std::invalid_argument unless there is a label for every example, each of [0, classes).
+void require_labels(const Probabilities& probabilities, std::span<const int32_t> labels);
+
 /// T > 0 in [0.01, 100] that makes softmax(ln p / T) most likely for the labels [n]; above 1: the model was too sure. Order of
 /// classes, hence every prediction, stays. The likelihood is concave in 1 / T: one maximum, found to 1e-10 by Newton's method
 /// kept inside a bracket. A probability below 1e-30 counts as that.
+/// Labels as require_labels() wants them.
 double fit_temperature(const Probabilities& probabilities, std::span<const int32_t> labels);
 
 /// softmax(ln p / T) of every row.

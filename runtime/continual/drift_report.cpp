@@ -29,6 +29,15 @@ void require_finite(const Numbers& numbers, const std::string& what) {
 }
 
 void require_usable(const DriftSample& sample, const std::string& name) {
+  const auto examples = static_cast<size_t>(sample.examples());
+  require(sample.features.size() == examples * static_cast<size_t>(sample.dims), "features are not whole examples");
+  if (sample.probabilities.classes) {
+    require(sample.probabilities.values.size() == examples * static_cast<size_t>(sample.probabilities.classes),
+            "probabilities and features are of different examples");
+    if (!sample.labels.empty()) require_labels(sample.probabilities, sample.labels);
+  }
+  for (const auto& one : sample.quantities)
+    require(one.values.size() == examples, "a quantity and the features are of different examples");
   require_finite(sample.features, "features of the " + name);
   require_finite(sample.probabilities.values, "probabilities of the " + name);
   for (const auto& one : sample.quantities) require_finite(one.values, quoted(one.name) + " of the " + name);

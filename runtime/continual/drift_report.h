@@ -69,7 +69,7 @@ struct DriftReport {
 };
 
 /// Every rank calls with the same data and gets the same report. Quantities are paired by name. Broken invariants (other dims
-/// or classes, a reference smaller than a window may be) throw std::invalid_argument. NumericError where features, probabilities
+/// or classes, labels outside them, other lengths, a reference smaller than a window may be) throw std::invalid_argument. NumericError where features, probabilities
 /// or quantities hold a number that is not finite.
 DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
                         const Ranks& ranks = {});

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <stdexcept>
 
 #include "runtime/continual/binomial.h"
 #include "runtime/draws.h"
@@ -24,6 +25,15 @@ struct Kind {
   int64_t examples = 0;
 };
 using Stratum = std::vector<Kind>;
+
+/// Before anything is indexed: both models counted the same examples.
+void require_paired(const PairedCounts& counts) {
+  const auto whole = static_cast<size_t>(counts.examples() * counts.width);
+  if (counts.champion.size() != whole || counts.challenger.size() != whole)
+    throw std::invalid_argument("champion and challenger have counts of different length");
+  if (!counts.strata.empty() && counts.strata.size() != static_cast<size_t>(counts.examples()))
+    throw std::invalid_argument("strata and counts have different length");
+}
 
 /// Of every example: its label, or kPooled for a label that too few have.
 std::vector<int64_t> strata_of(const PairedCounts& counts) {
@@ -100,8 +110,10 @@ class Resampler {
 }  // namespace
 
 PairedCounts PairedCounts::of(std::span<const int64_t> ids) const {
+  require_paired(*this);
   PairedCounts chosen{width, {}, {}, {}};
   for (const int64_t id : ids) {
+    if (id < 0 || id >= examples()) throw std::invalid_argument("an id is not of these examples");
     chosen.champion.insert(chosen.champion.end(), champion.begin() + id * width, champion.begin() + (id + 1) * width);
     chosen.challenger.insert(chosen.challenger.end(), challenger.begin() + id * width, challenger.begin() + (id + 1) * width);
     if (!strata.empty()) chosen.strata.push_back(strata.at(static_cast<size_t>(id)));
@@ -134,6 +146,7 @@ double PairedDifference::p_at_least(double x) const {
 }
 
 PairedDifference paired_bootstrap(const PairedCounts& counts, const Metric& metric, int64_t resamples, uint64_t seed) {
+  require_paired(counts);
   PairedDifference result;
   result.examples = counts.examples();
   if (result.examples == 0) return result;

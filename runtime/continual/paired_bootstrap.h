@@ -14,7 +14,7 @@ struct PairedCounts {
   std::vector<int64_t> champion, challenger;  ///< [n, width]
   std::vector<int32_t> strata;                ///< [n], any numbers, e.g. the gold class; empty: one stratum
   int64_t examples() const { return width ? static_cast<int64_t>(champion.size()) / width : 0; }
-  /// Those of `ids`, as for a slice.
+  /// Those of `ids`, as for a slice. std::invalid_argument where an id is none, or the lengths do not fit.
   PairedCounts of(std::span<const int64_t> ids) const;
 };
 
@@ -45,6 +45,7 @@ struct PairedDifference {
 /// multinomial, by one binomial draw a kind. The distribution is that of drawing every example, in 1/20 of the time for
 /// accuracy. The draws are a function of (seed, resample, kind), and kinds are ordered by what they are: neither the order of
 /// examples nor the number of ranks matters. Without examples everything is 0.
+/// std::invalid_argument where champion, challenger and strata are not of the same examples.
 PairedDifference paired_bootstrap(const PairedCounts& counts, const Metric& metric, int64_t resamples, uint64_t seed);
 
 }  // namespace fmtrain

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "bench/continual/samples.h"
@@ -88,6 +89,23 @@ TEST(DriftReport, FeaturesOfAnotherModelAreRefused) {
   auto other = window.view();
   other.dims = 8;
   EXPECT_THROW(check_drift(reference.view(), other, {}), std::invalid_argument);
+}
+
+TEST(DriftReport, LabelsAndLengthsThatDoNotFitAreRefused) {
+  const Sample reference(600, 0, 0.9, 1), window(500, 0, 0.9, 2);
+  const auto refused = [&](const std::function<void(Sample&)>& change) {
+    Sample other = reference, now = window;
+    change(other);
+    change(now);
+    EXPECT_THROW(checked(other, window), std::invalid_argument);
+    EXPECT_THROW(checked(reference, now), std::invalid_argument);
+  };
+  refused([](Sample& s) { s.labels[3] = 2; });
+  refused([](Sample& s) { s.labels[3] = -1; });
+  refused([](Sample& s) { s.labels.pop_back(); });
+  refused([](Sample& s) { s.probabilities.resize(s.probabilities.size() - 2); });
+  refused([](Sample& s) { s.lengths.push_back(1); });
+  EXPECT_THROW(fit_temperature(reference.view().probabilities, window.labels), std::invalid_argument);
 }
 
 TEST(DriftReport, NumbersThatAreNoneAreRefused) {

@@ -119,6 +119,21 @@ TEST(Binomial, DrawsHaveTheirMeanAndSpread) {
   }
 }
 
+TEST(PairedBootstrap, CountsOfDifferentExamplesAreRefused) {
+  const auto refused = [](const std::function<void(PairedCounts&)>& change) {
+    PairedCounts counts = simulated_pair(300, 0.1, 0, 1);
+    change(counts);
+    EXPECT_THROW(paired_bootstrap(counts, accuracy_of_sums, 1, 1), std::invalid_argument);
+    EXPECT_THROW(counts.of(std::vector<int64_t>{0}), std::invalid_argument);
+  };
+  refused([](PairedCounts& c) { c.challenger.resize(598); });
+  refused([](PairedCounts& c) { c.challenger.resize(602); });
+  refused([](PairedCounts& c) { c.champion.pop_back(); });
+  refused([](PairedCounts& c) { c.strata.pop_back(); });
+  for (const int64_t id : {-1, 300})
+    EXPECT_THROW(simulated_pair(300, 0.1, 0, 1).of(std::vector<int64_t>{id}), std::invalid_argument);
+}
+
 GateInputs inputs(double gain, int64_t n = 2000) {
   GateInputs in;
   in.rolling = simulated_pair(n, 0.06, gain, 1);
