@@ -19,6 +19,14 @@ uint64_t keyed_hash(const Example& example, uint64_t seed) {
   return xxh3_64(text.data(), text.size());
 }
 
+/// Equal keyed hashes of different examples: by content, for the order of memory is none.
+void keep_smallest(Stratum& stratum, int64_t count) {
+  std::sort(stratum.begin(), stratum.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second->hash < b.second->hash;
+  });
+  if (static_cast<int64_t>(stratum.size()) > count) stratum.resize(static_cast<size_t>(count));
+}
+
 /// Largest q with sum of min(size, q) <= capacity; INT64_MAX where all fit.
 int64_t largest_quota(const std::vector<int64_t>& sizes, int64_t capacity) {
   const auto fits = [&](int64_t q) {
@@ -47,14 +55,13 @@ Reservoir add_to_reservoir(const Reservoir& before, const std::vector<Example>& 
   std::vector<int64_t> sizes;
   for (const auto& [key, stratum] : strata) sizes.push_back(static_cast<int64_t>(stratum.size()));
   Reservoir kept{{}, std::min(before.quota, largest_quota(sizes, options.capacity))};
+  Stratum chosen;
   for (auto& [key, stratum] : strata) {
-    // Equal keyed hashes of different examples: by content, for the order of memory is none.
-    std::sort(stratum.begin(), stratum.end(), [](const auto& a, const auto& b) {
-      return a.first != b.first ? a.first < b.first : a.second->hash < b.second->hash;
-    });
-    for (int64_t i = 0; i < std::min(kept.quota, static_cast<int64_t>(stratum.size())); ++i)
-      kept.examples.push_back(*stratum[static_cast<size_t>(i)].second);
+    keep_smallest(stratum, std::max<int64_t>(kept.quota, 1));
+    chosen.insert(chosen.end(), stratum.begin(), stratum.end());
   }
+  if (kept.quota == 0) keep_smallest(chosen, options.capacity);
+  for (const auto& [keyed, example] : chosen) kept.examples.push_back(*example);
   kept.examples = unique_examples(std::move(kept.examples));
   return kept;
 }

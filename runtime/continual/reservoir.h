@@ -20,7 +20,8 @@ struct Reservoir {
 
 /// At most `capacity` of the examples kept so far and of fresh ones. Every stratum (class, period) keeps up to `quota` of
 /// them, the largest quota that fits: small strata keep all they have, large ones those whose keyed hashes (seed, content) are
-/// smallest.
+/// smallest. Where there are more strata than capacity (quota 0), the smallest of each stratum competes, and of those the
+/// `capacity` smallest are kept: one example each of strata drawn at random.
 ///
 /// What is kept is a function of the set of examples, not of their order; and as the quota only falls, adding part by part
 /// gives the same as choosing from everything that ever came. Less than one example a stratum of the capacity stays unused.

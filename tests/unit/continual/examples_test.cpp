@@ -98,6 +98,24 @@ TEST(Reservoir, GrowsAsIfAllHadBeenKept) {
   }
 }
 
+/// One of each of as many strata as fit, and it stays a function of all that ever came.
+TEST(Reservoir, MoreStrataThanCapacity) {
+  const ReservoirOptions options{12, kMonth, 5};
+  Reservoir kept;
+  std::vector<Example> all;
+  for (int part = 0; part < 20; ++part) {
+    const auto fresh = stream(50, 2 * part + 1, 1000 * part);
+    all.insert(all.end(), fresh.begin(), fresh.end());
+    kept = add_to_reservoir(kept, fresh, options);
+    EXPECT_TRUE(kept.examples == kept_of(all, options)) << part;
+    EXPECT_LE(kept.examples.size(), 12u);
+  }
+  EXPECT_EQ(kept.quota, 0);
+  EXPECT_EQ(kept.examples.size(), 12u);
+  EXPECT_EQ(strata(kept.examples).size(), 12u);
+  EXPECT_TRUE(kept_of(all, {0, kMonth, 5}).empty());
+}
+
 TEST(Exclusion, LeavesNoTestExample) {
   auto train = stream(200, 2);
   const auto test = stream(50, 2, 180);
