@@ -24,8 +24,10 @@ Edges deciles(std::span<const double> reference) {
 
 std::array<double, kBins> shares(std::span<const double> values, const Edges& edges) {
   std::array<double, kBins> result{};
-  for (const double value : values)
-    ++result[static_cast<size_t>(std::upper_bound(edges.begin(), edges.end(), value) - edges.begin())];
+  for (const double value : values) {
+    const auto [first, last] = std::equal_range(edges.begin(), edges.end(), value);
+    ++result[static_cast<size_t>((first - edges.begin()) + (last - edges.begin()) + 1) / 2];
+  }
   for (auto& share : result) share = std::max(share / static_cast<double>(values.size()), kFloor);
   return result;
 }

@@ -11,7 +11,8 @@ struct Psi {
 };
 
 /// Bins are the deciles of the reference, with linear interpolation as numpy.percentile gives them; a value on an edge counts
-/// to the upper bin. Shares below 1e-4 count as 1e-4. Both samples are not empty.
+/// to the upper bin, on several equal edges (it is a tenth of the reference and more) to the bin in the middle of them, so that
+/// smaller and larger values have bins of their own. Shares below 1e-4 count as 1e-4. Both samples are not empty.
 Psi psi(std::span<const double> reference, std::span<const double> window);
 
 }  // namespace fmtrain

@@ -91,7 +91,8 @@ def class_case(a, b):
 
 def psi_case(x, y):
     edges = np.percentile(x, np.arange(10, 100, 10))
-    p, q = (np.maximum(np.bincount(np.digitize(v, edges), minlength=10) / len(v), 1e-4) for v in (x, y))
+    bins = [(np.searchsorted(edges, v, "left") + np.searchsorted(edges, v, "right") + 1) // 2 for v in (x, y)]
+    p, q = (np.maximum(np.bincount(b, minlength=10) / len(b), 1e-4) for b in bins)
     return {"x": numbers(x), "y": numbers(y), "psi": float(((q - p) * np.log(q / p)).sum())}
 
 
@@ -145,7 +146,11 @@ def drift():
         "classes": [class_case([100, 50, 30], [90, 70, 20]), class_case([400, 300, 3, 2, 1, 0], [80, 60, 1, 0, 2, 0]),
                     class_case([10, 2], [1, 2]), class_case([1000, 900, 800, 7], [500, 450, 420, 30]), class_case([0, 20, 4], [30, 0, 4])],
         "psi": [psi_case(rows(rng, 200, 1)[:, 0], rows(rng, 150, 1, 0.4)[:, 0]), psi_case(*skewed),
-                psi_case(np.repeat([1.0, 2.0, 3.0], 40), np.repeat([1.0, 3.0], 30))],
+                psi_case(np.repeat([1.0, 2.0, 3.0], 40), np.repeat([1.0, 3.0], 30)),
+                # ties at the least, the largest and a middle value: shifts off them in both directions are seen
+                psi_case(np.repeat([0.0, 1.0], [95, 5]), np.repeat([0.0, 1.0], [60, 40])),
+                psi_case(np.repeat([0.0, 1.0], [5, 95]), np.repeat([0.0, 1.0, 2.0], [5, 45, 10])),
+                psi_case(np.repeat([0.0, 1.0, 2.0, 3.0], [30, 40, 20, 10]), np.repeat([0.0, 0.5, 1.0, 1.5], [10, 20, 10, 10]))],
         "probabilities": [probability_case(rng, 120, 3, 1.7), probability_case(rng, 100, 5, 0.6)],
         "pca": pca_case(rng),
         "chi_square_tail": [[x, k, float(stats.chi2.sf(x, k))] for x in (0.1, 1, 3.84, 30, 200) for k in (1, 2, 9, 149)],
