@@ -43,6 +43,13 @@ void require_usable(const DriftSample& sample, const std::string& name) {
   for (const auto& one : sample.quantities) require_finite(one.values, quoted(one.name) + " of the " + name);
 }
 
+/// The smallest p is 1 / (permutations + 1): with fewer of them no window could ever drift.
+void require_an_alarm_possible(const DriftOptions& options) {
+  if (1.0 / static_cast<double>(options.permutations + 1) > options.alpha)
+    throw ConfigError("drift: " + std::to_string(options.permutations) + " permutations give no p of " +
+                      std::to_string(options.alpha) + " or less, so no drift is ever found: take 1 / alpha - 1 or more");
+}
+
 double severity(const DriftSample& reference, int64_t window, const MmdTest& test, const DriftOptions& options,
                 const Ranks& ranks) {
   const int64_t part = std::min(window, reference.examples() / 2);
@@ -119,6 +126,7 @@ bool DriftReport::dropped() const {
 
 DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
                         const Ranks& ranks) {
+  require_an_alarm_possible(options);
   DriftReport report;
   report.reference = reference.examples();
   report.window = window.examples();

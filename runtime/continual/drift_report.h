@@ -34,7 +34,7 @@ struct DriftSample {
 
 struct DriftOptions {
   double alpha = 0.01;  ///< of the decision; 0.05 would raise a false alarm in 93 % of years of weekly windows, 0.01 in 41 %
-  int64_t permutations = 500;  ///< smallest p 1 / 501
+  int64_t permutations = 500;  ///< smallest p 1 / 501; at least 1 / alpha - 1, or nothing could be found
   int64_t least_window = 500;  ///< fewer examples: insufficient data
   int64_t components = 32;     ///< of PCA, for KS
   int64_t splits = 100;        ///< of the reference, for severity
@@ -69,7 +69,7 @@ struct DriftReport {
 };
 
 /// Every rank calls with the same data and gets the same report. Quantities are paired by name. Broken invariants (other dims
-/// or classes, labels outside them, other lengths, a reference smaller than a window may be) throw std::invalid_argument. NumericError where features, probabilities
+/// or classes, labels outside them, other lengths, a reference smaller than a window may be) throw std::invalid_argument. ConfigError where permutations are too few for alpha. NumericError where features, probabilities
 /// or quantities hold a number that is not finite.
 DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
                         const Ranks& ranks = {});

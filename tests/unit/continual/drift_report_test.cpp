@@ -108,6 +108,20 @@ TEST(DriftReport, LabelsAndLengthsThatDoNotFitAreRefused) {
   EXPECT_THROW(fit_temperature(reference.view().probabilities, window.labels), std::invalid_argument);
 }
 
+TEST(DriftReport, TooFewPermutationsToFindAnythingAreRefused) {
+  const Sample reference(600, 0, 0.9, 1), window(500, 1, 0.9, 2);
+  const auto with = [&](int64_t permutations) {
+    DriftOptions options;
+    options.permutations = permutations;
+    options.components = 8;
+    options.splits = 40;
+    return check_drift(reference.view(), window.view(), options);
+  };
+  EXPECT_THROW(with(98), ConfigError);
+  EXPECT_THROW(with(0), ConfigError);
+  EXPECT_TRUE(with(99).drifted());
+}
+
 TEST(DriftReport, NumbersThatAreNoneAreRefused) {
   const Sample reference(600, 0, 0.9, 1), window(500, 0, 0.9, 2);
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()})
