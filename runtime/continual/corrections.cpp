@@ -5,12 +5,6 @@
 
 namespace fmtrain {
 
-std::vector<double> bonferroni(std::span<const double> p) {
-  std::vector<double> adjusted;
-  for (const double one : p) adjusted.push_back(std::min(1.0, one * static_cast<double>(p.size())));
-  return adjusted;
-}
-
 std::vector<double> holm(std::span<const double> p) {
   std::vector<size_t> ascending(p.size());
   std::iota(ascending.begin(), ascending.end(), size_t{0});

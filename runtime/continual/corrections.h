@@ -5,8 +5,6 @@
 
 namespace fmtrain {
 
-/// min(1, count * p).
-std::vector<double> bonferroni(std::span<const double> p);
 /// Holm's step-down: never larger than Bonferroni's, and as safe ("A simple sequentially rejective multiple test procedure",
 /// Scandinavian Journal of Statistics 6, 1979).
 std::vector<double> holm(std::span<const double> p);

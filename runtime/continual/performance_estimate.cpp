@@ -11,12 +11,6 @@ namespace {
 // Both: on many examples a drop too small to matter is sure, on few a large one is chance.
 constexpr double kLeastDrop = 0.02, kStandardErrors = 2;
 
-double negative_entropy(std::span<const float> row) {
-  double sum = 0;
-  for (const double p : row) sum += p > 0 ? p * std::log(p) : 0;
-  return sum;
-}
-
 }  // namespace
 
 Estimate share_of(double value, int64_t n) {
@@ -48,13 +42,6 @@ double cbpe_macro_f1(const Probabilities& calibrated) {
   double sum = 0;
   for (const auto& one : counts) sum += one.f1();
   return counts.empty() ? 0 : sum / static_cast<double>(counts.size());
-}
-
-std::vector<double> confidence_scores(const Probabilities& probabilities, ConfidenceScore score) {
-  if (score == ConfidenceScore::kTopProbability) return confidences(probabilities);
-  std::vector<double> result;
-  for (int64_t i = 0; i < probabilities.examples(); ++i) result.push_back(negative_entropy(probabilities.row(i)));
-  return result;
 }
 
 double atc_threshold(std::span<const double> scores, const std::vector<bool>& correct) {

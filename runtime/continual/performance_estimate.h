@@ -27,9 +27,6 @@ struct ExpectedCounts {
 std::vector<ExpectedCounts> expected_counts(const Probabilities& calibrated);
 double cbpe_macro_f1(const Probabilities& calibrated);  ///< mean F1 over all classes
 
-enum class ConfidenceScore { kTopProbability, kNegativeEntropy };  ///< entropy in nats
-std::vector<double> confidence_scores(const Probabilities& probabilities, ConfidenceScore score);
-
 /// Average thresholded confidence (Garg et al., "Leveraging unlabeled data to predict out-of-distribution performance", ICLR
 /// 2022): t such that the share of labelled scores below t is their error rate; equal scores can make it smaller.
 double atc_threshold(std::span<const double> scores, const std::vector<bool>& correct);

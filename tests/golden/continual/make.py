@@ -116,7 +116,7 @@ def probability_case(rng, n, classes, sharpness):
     threshold = np.sort(top)[(~correct).sum()]
     return {"classes": classes, "probabilities": numbers(p), "labels": labels.tolist(), "temperature": 1 / best.x,
             "ece": float(np.abs(gaps).sum() / n), "cbpe": float(top.mean()), "macro_f1": float((2 * right / (truth + counted)).mean()),
-            "entropy": numbers((p * np.log(p)).sum(1)), "accuracy": float(correct.mean()), "threshold": float(threshold)}
+            "accuracy": float(correct.mean()), "threshold": float(threshold)}
 
 
 def pca_case(rng):

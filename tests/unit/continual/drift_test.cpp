@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "bench/continual/samples.h"
-#include "runtime/continual/corrections.h"
 #include "runtime/continual/drift_report.h"
 #include "runtime/continual/ks.h"
 #include "runtime/continual/order_statistic.h"
@@ -169,11 +168,6 @@ TEST(Ks, LargeSamples) {
   EXPECT_NEAR(moved(26000, 15000).p, 0.29081452458570706, 1e-9);  // 3.9e8 cells: exact, from scipy.stats.ks_2samp
   EXPECT_NEAR(moved(28000, 15000).p, 0.27885702918156233,
               1e-9);  // 4.2e8 cells: the limit at its d, from scipy.special.kolmogorov
-}
-
-TEST(Corrections, BonferroniStopsAtOne) {
-  EXPECT_THAT(bonferroni(std::vector<double>{0.01, 0.4, 0.2}),
-              testing::ElementsAre(testing::DoubleNear(0.03, 1e-15), 1, testing::DoubleNear(0.6, 1e-15)));
 }
 
 TEST(ClassDrift, SaysNothingOfOneClassOrNoExamples) {
