@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "runtime/continual/registry.h"
 #include "runtime/errors.h"
@@ -46,6 +47,14 @@ class RegistryTest : public TemporaryFolder {
     l.seed = 18446744073709551615u;
     l.trigger = {{"kind", "drift"}};
     return l;
+  }
+  /// Adds `from`, challenges with it and promotes it, by a writer of its own.
+  static void publish(Registry& registry, int64_t fence, const std::string& from, Lineage lineage, int64_t now = 1000) {
+    RegistryWriter writer(registry, {fence, {}});
+    const int64_t version = lineage.version;
+    writer.add(from, std::move(lineage));
+    writer.challenge(version, now);
+    writer.promote(version, "better", now);
   }
   void clear() const {
     remove_tree(posix_files(), path("registry"));
