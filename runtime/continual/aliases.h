@@ -23,7 +23,7 @@ struct Aliases {
   int64_t champion = 0, previous = 0, challenger = 0;  ///< versions; 0: none
   int64_t fence = 0;                                   ///< generation of the lock of who wrote it last; never becomes smaller
   std::vector<int64_t> promoted;                       ///< every version that was ever champion, in the order they became it
-  AuditRecord last;  ///< the change that led here (number 0: none yet), so that a kill before its line was written to audit.jsonl loses nothing
+  AuditRecord last;  ///< the change that led here (number 0: none yet): a kill before its line of audit.jsonl loses nothing
 };
 
 /// ConfigError where parse_aliases would not take it.

@@ -2,9 +2,10 @@
 //
 //   triggered -> data-frozen -> trained -> evaluated -> decided -> published
 //
-// A stage is entered by replacing state.json, after its work is done and fsynced (with the directory's own name). A kill in between repeats that work only, so
+// A stage is entered by replacing state.json, after its work is done and fsynced. A kill in between repeats that work only, so
 // each part of CycleWork must be idempotent: called twice with the same state, it leaves the same files and returns the same
-// record. Time, randomness and what it finds in a changing directory belong into the record of an earlier stage.
+// record, whatever others did to the aliases meanwhile. Time, randomness and what it finds in a changing
+// directory belong into the record of an earlier stage.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -69,8 +69,9 @@ struct DriftReport {
 };
 
 /// Every rank calls with the same data and gets the same report. Quantities are paired by name. Broken invariants (other dims
-/// or classes, labels outside them, other lengths, a reference smaller than a window may be) throw std::invalid_argument. ConfigError where permutations are too few for alpha. NumericError where features, probabilities
-/// or quantities hold a number that is not finite.
+/// or classes, labels outside them, parts of a sample of different length, a reference smaller than a window may be) throw
+/// std::invalid_argument. ConfigError where permutations are too few for alpha. NumericError where features, probabilities or
+/// quantities hold a number that is not finite.
 DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
                         const Ranks& ranks = {});
 

@@ -43,7 +43,7 @@ struct GateResult {
   std::vector<std::string> reasons;  ///< a plain line each; of a promotion: none
   struct Set {
     PairedDifference difference;
-    bool judged = true;    ///< has as many examples as it needs
+    bool judged = true;     ///< has as many examples as it needs
     double adjusted_p = 1;  ///< of a slice: that its difference is at least -margin, after Holm
   };
   Set rolling, core;

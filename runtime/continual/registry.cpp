@@ -180,8 +180,7 @@ void RegistryWriter::remove_leftovers() const {
 int64_t RegistryWriter::next_version() const {
   int64_t last = 0;
   for (const int64_t version : registry_.versions()) last = std::max(last, version);
-  for (const auto& name : list(registry_.files(), registry_.directory() + "/cards"))
-    last = std::max(last, card_of(name));
+  for (const auto& name : list(registry_.files(), registry_.directory() + "/cards")) last = std::max(last, card_of(name));
   return last + 1;
 }
 
@@ -244,8 +243,8 @@ int64_t RegistryWriter::rollback(int64_t from, const std::string& reason, int64_
   Aliases next = registry_.aliases();
   if (next.champion != from) {
     if (next.last.action == "rollback" && next.previous == from) return next.champion;  // done before a kill
-    throw ConfigError(registry_.directory() + ": the champion is " + version_name(next.champion) + ", not " + version_name(from) +
-                      ": look again which version to leave");
+    throw ConfigError(registry_.directory() + ": the champion is " + version_name(next.champion) + ", not " +
+                      version_name(from) + ": look again which version to leave");
   }
   if (!next.previous) throw ConfigError(registry_.directory() + ": there is no previous champion to go back to");
   registry_.verified(next.previous);
@@ -259,7 +258,8 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
   FileOps& files = registry_.files();
   const std::string versions = registry_.directory() + "/versions";
   const Aliases now = registry_.aliases();
-  if (!now.champion) throw ConfigError(registry_.directory() + ": has no champion yet: nothing is removed before one is promoted");
+  if (!now.champion)
+    throw ConfigError(registry_.directory() + ": has no champion yet: nothing is removed before one is promoted");
   std::vector<int64_t> kept{now.champion, now.previous, now.challenger}, removed;
   int64_t older = 0;
   for (auto version = now.promoted.rbegin(); version != now.promoted.rend() && older < keep; ++version)

@@ -57,9 +57,9 @@ void require_fence(const Registry& registry, const Fence& fence);
 
 class RegistryWriter {
  public:
-  /// Makes the directories and the first aliases.json, removes what killed writers left (by their own names alone), and adds the audit line that one may
-  /// owe. Throws Error with
-  /// kLocked when a writer with a higher fence was here; StorageError.
+  /// Makes the directories and the first aliases.json, removes what killed writers left (files of a writer's own names only),
+  /// and adds the audit line that one may owe. Throws Error with kLocked when a writer with a higher fence was here;
+  /// StorageError.
   RegistryWriter(Registry& registry, Fence fence);
 
   int64_t next_version() const;  ///< one above all that ever were

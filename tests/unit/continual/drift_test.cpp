@@ -1,7 +1,6 @@
 // Drift statistics: the same bits for every number of ranks and threads, corner cases, false alarms and power in small.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
