@@ -167,7 +167,8 @@ class Bert final : public TaskModel {
     for (const size_t layer : layers_)
       for (const size_t first : {layer + kQueryWeight, layer + kQueryBias}) {
         const auto joined = at::empty({3, value(first).numel()}, options);
-        for (size_t part = 0; part < 3; ++part) low_[first + part] = joined[static_cast<int64_t>(part)].view(value(first).sizes());
+        for (size_t part = 0; part < 3; ++part)  // no views: these would keep the memory that an engine moves them from
+          low_[first + part] = at::empty({0}, options).set_(joined.storage(), static_cast<int64_t>(part) * value(first).numel(), value(first).sizes());
       }
     for (size_t i = first_product_; i < parameters_.size(); ++i)
       if (!low_[i].defined() && parameters_[i].name.find("LayerNorm") == std::string::npos) low_[i] = at::empty(value(i).sizes(), options);

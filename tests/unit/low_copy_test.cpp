@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "runtime/engine/part_updates.h"
+#include "runtime/ledger.h"
 #include "tests/support/small_training.h"
 
 namespace fmtrain {
@@ -39,6 +40,30 @@ TEST(LowCopy, ComesWithTheUpdateAndChangesNoBitOfIt) {
     return at::cat({p, m, v});
   };
   EXPECT_TRUE(same_bits(updated(true), updated(false)));
+}
+
+/// Engines move them to memory that ranks share; what they had before is free then, also of weights that are parts of one tensor.
+TEST(LowCopy, LeavesNothingBehindWhenItIsMoved) {
+  start_ledger();
+  auto config = small_bert();
+  config.precision = Precision::kBf16;
+  const auto model = make_bert(config, 7);
+  const auto held = [] {
+    int64_t bytes = 0;
+    for (const auto& account : ledger()) bytes += account.now;
+    return bytes;
+  };
+  std::vector<uint16_t> elsewhere(100'000);
+  const int64_t before = held();
+  int64_t moved = 0;
+  for (size_t i = 0; i < model->parameters().size(); ++i) {
+    auto low = model->low_copy(i);
+    if (!low.defined()) continue;
+    moved += static_cast<int64_t>(low.nbytes());
+    low.set_data(at::from_blob(elsewhere.data(), low.sizes(), at::kBFloat16));
+  }
+  EXPECT_GT(moved, 0);
+  EXPECT_EQ(before - held(), moved);
 }
 
 TEST(LowCopy, IsThatOfTheParametersAfterEveryStep) {
