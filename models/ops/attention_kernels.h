@@ -39,14 +39,11 @@ FMTRAIN_INLINE void put(const float* __restrict from, int64_t columns, int64_t s
 
 /// x [s, columns] -> [columns, width], zero from column s on.
 FMTRAIN_INLINE void transpose(const float* __restrict x, int64_t s, const HeadScratch& t) {
-  constexpr auto n = small::kVector;
-  for (int64_t r = 0; r < t.width; r += n)
-    for (int64_t c = 0; c < t.columns; c += n) {
-      small::Vector square[n] = {};
-      for (int64_t i = 0; i < n && r + i < s; ++i) __builtin_memcpy(&square[i], x + (r + i) * t.columns + c, sizeof square[i]);
-      small::transpose(square);
-      for (int64_t i = 0; i < n; ++i) __builtin_memcpy(t.transposed + (c + i) * t.width + r, &square[i], sizeof square[i]);
-    }
+  for (int64_t c = 0; c < t.columns; ++c) {
+    float* __restrict to = t.transposed + c * t.width;
+    for (int64_t r = 0; r < s; ++r) to[r] = x[r * t.columns + c];
+    for (int64_t r = s; r < t.width; ++r) to[r] = 0;
+  }
 }
 
 [[maybe_unused]] void product(int64_t m, int64_t n, int64_t k, small::Strided a, const float* b, int64_t ldb, float* c, int64_t ldc) {
@@ -66,11 +63,9 @@ FMTRAIN_INLINE float largest(const float* x, int64_t s, int64_t width) {
   choose(x + width - kLanes, width - kLanes, s, -__builtin_inff(), top);
   for (int64_t j = 0; j < width - kLanes; j += kLanes)
     for (int64_t l = 0; l < kLanes; ++l) top[l] = x[j + l] > top[l] ? x[j + l] : top[l];
-  float eight[8], four[4];
-  for (int64_t l = 0; l < 8; ++l) eight[l] = top[l] > top[l + 8] ? top[l] : top[l + 8];
-  for (int64_t l = 0; l < 4; ++l) four[l] = eight[l] > eight[l + 4] ? eight[l] : eight[l + 4];
-  const float a = four[0] > four[2] ? four[0] : four[2], b = four[1] > four[3] ? four[1] : four[3];
-  return a > b ? a : b;
+  float result = top[0];
+  for (int64_t l = 1; l < kLanes; ++l) result = top[l] > result ? top[l] : result;
+  return result;
 }
 
 /// x = e^((x - top) * scale) * inverse, and 0 from s on.

@@ -59,22 +59,4 @@ FMTRAIN_INLINE void multiply(int64_t m, int64_t n, int64_t k, Strided a, const f
   if (j < n) columns<1>(m, k, a, b + j, ldb, c + j, ldc);
 }
 
-/// 16 rows become 16 columns, in registers where a register holds a row: each stage interleaves rows i and i + 8, which turns the eight
-/// bits of (row, column) by one place.
-FMTRAIN_INLINE void transpose(Vector (&x)[kVector]) {
-  using Places = int32_t __attribute__((vector_size(4 * kVector)));
-  constexpr Places kLow{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, kHigh{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-#pragma GCC unroll 4
-  for (int stage = 0; stage < 4; ++stage) {
-    Vector y[kVector];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      y[2 * i] = __builtin_shuffle(x[i], x[i + 8], kLow);
-      y[2 * i + 1] = __builtin_shuffle(x[i], x[i + 8], kHigh);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kVector; ++i) x[i] = y[i];
-  }
-}
-
 }  // namespace fmtrain::small

@@ -28,12 +28,10 @@ FMTRAIN_INLINE float exp_negative(float x) {
   return y * __builtin_bit_cast(float, (__builtin_bit_cast(int32_t, shifted) + 127) << 23);
 }
 
-/// Halves are added until one is left: four additions that wait for each other, not sixteen.
 FMTRAIN_INLINE float fold(const float* lanes) {
-  float eight[8], four[4];
-  for (int64_t l = 0; l < 8; ++l) eight[l] = lanes[l] + lanes[l + 8];
-  for (int64_t l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
-  return (four[0] + four[2]) + (four[1] + four[3]);
+  float sum = 0;
+  for (int64_t l = 0; l < kLanes; ++l) sum += lanes[l];
+  return sum;
 }
 
 FMTRAIN_INLINE float sum_of(const float* x, int64_t n) {
