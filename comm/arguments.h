@@ -13,7 +13,7 @@ void check_reducible(const at::Tensor& buffer, at::DeviceType device);
 void check_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device);
 /// Both, for reduce_scatter, where full may also be bf16 beside an fp32 shard, on the CPU.
 void check_reduced_shard(const at::Tensor& full, const at::Tensor& shard, int size, at::DeviceType device);
-/// Is it so.
+/// True where full is bf16 beside an fp32 shard.
 bool widens(const at::Tensor& full, const at::Tensor& shard);
 /// 0 <= root < size.
 void check_root(int root, int size);

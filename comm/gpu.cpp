@@ -42,7 +42,8 @@ std::vector<Gpu> visible_gpus() {
 
 bool load_gpu_operations() {
   if (!::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
-    throw CommError(std::string("there is a GPU, but LibTorch's operations for it cannot be loaded: ") + ::dlerror());
+    throw CommError(std::string("there is a GPU, but LibTorch's operations for it cannot be loaded (") + ::dlerror() +
+                    "); put LibTorch's lib folder into LD_LIBRARY_PATH, or hide the GPU with CUDA_VISIBLE_DEVICES=\"\"");
   TORCH_CHECK(at::Context::hasCUDART(), "LibTorch was asked about GPUs before its operations for them were loaded");
   return true;
 }

@@ -235,7 +235,8 @@ class MpiCommunicator final : public Communicator {
   }
 
   void add_local(const Request& request, const Block& block, const Subtree& tree, const Range& r, std::vector<Term>& terms) const {
-    for (int rank = tree.first; rank < tree.first + tree.count; ++rank) terms.push_back({at_range(request, base_of(block, rank), r), 1, request.sum_type() != request.full.scalar_type()});
+    const bool bf16 = widens(request.full, request.shard);
+    for (int rank = tree.first; rank < tree.first + tree.count; ++rank) terms.push_back({at_range(request, base_of(block, rank), r), 1, bf16});
   }
 
   void send_partials(const Request& request, const Block& block, int owner) {

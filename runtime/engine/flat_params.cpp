@@ -7,12 +7,6 @@
 #include "runtime/ledger.h"
 
 namespace fmtrain {
-namespace {
-
-int64_t aligned(int64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
-
-}  // namespace
-
 FlatLayout make_layout(const std::vector<NamedParameter>& trainable) {
   FlatLayout layout;
   for (const auto& p : trainable) {

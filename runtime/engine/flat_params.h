@@ -15,6 +15,8 @@ namespace fmtrain {
 
 /// Elements between boundaries: 16 floats are 64 bytes.
 inline constexpr int64_t kAlignment = 16;
+/// To the next boundary.
+constexpr int64_t aligned(int64_t numel) { return (numel + kAlignment - 1) / kAlignment * kAlignment; }
 
 struct FlatTensor {
   std::string name;

@@ -27,7 +27,7 @@ LeafWindow::LeafWindow(Communicator& comm, const FlatLayout& layout, const Shard
     }
     const bool elsewhere = narrow_[t] || (table && table->tensor == t);
     at_rest_.push_back(elsewhere ? -1 : rest);
-    if (!elsewhere) rest += (tensor.numel + kAlignment - 1) / kAlignment * kAlignment;
+    if (!elsewhere) rest += aligned(tensor.numel);
   }
   first_element_ = first_bucket < plan.buckets() ? plan.bucket(first_bucket).first : plan.padded();
   window_ = booked(comm.allocate(plan.padded() - first_element_, at::kBFloat16), Purpose::kGradients);
@@ -50,7 +50,7 @@ void LeafWindow::add(size_t tensor, const at::Tensor& gradient) {
   TORCH_CHECK(!seen_[tensor], layout_.tensors[tensor].name, " received two gradients in one leaf");
   TORCH_CHECK(!narrow_[tensor] || gradient.scalar_type() == at::kBFloat16, layout_.tensors[tensor].name, " was to arrive as bf16");
   seen_[tensor] = true;
-  place(tensor).copy_(gradient.is_sparse() ? gradient.to_dense().view(-1) : gradient.reshape(-1));
+  place(tensor).copy_(gradient.reshape(-1));
 }
 
 void LeafWindow::finish_leaf() {

@@ -1,5 +1,6 @@
 // The contract over MPI, with the ranks of one machine as one node and as several, or with ranks of several machines. Started by
 // mpirun.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
 #include <sys/statvfs.h>
@@ -61,7 +62,7 @@ TEST(Windows, ThatTogetherExceedTheRoomAreRefused) {
   comm->allocate(third, at::kByte);
   comm->allocate(third, at::kByte);
   const auto rest = [&] { comm->allocate(third, at::kByte), comm->allocate(third, at::kByte); };
-  EXPECT_THROW(rest(), CommError);
+  EXPECT_THAT(rest, testing::ThrowsMessage<CommError>(testing::AllOf(testing::HasSubstr("/dev/shm has "), testing::HasSubstr("--shm-size"))));
   comm->barrier();  // on every rank, and the world goes on
 }
 

@@ -19,7 +19,7 @@ FlatLayout layout_of() {
     int64_t numel = 1;
     for (const auto n : shape) numel *= n;
     layout.tensors.push_back({std::to_string(layout.tensors.size()), shape, layout.numel, numel, true});
-    layout.numel += (numel + kAlignment - 1) / kAlignment * kAlignment;
+    layout.numel += aligned(numel);
   };
   add({1000, 16}), add({5, 7}), add({kBucket}), add({kBucket - 4096, 1}), add({33}), add({8, 100});
   return layout;
