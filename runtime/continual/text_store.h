@@ -1,0 +1,69 @@
+// Every text that a registry has seen, so that a later cycle can replay it, test on it, or train on all of it again.
+//
+//   texts/000001.conll | .jsonl   the texts of one file, in its order (write_raw.h)
+//   texts/000001.json             sealed record of them (StoredBatch); written last: a batch without it is not there
+//
+// Batches are numbered from 1 without gaps and never change. Whoever adds holds the lock of the registry's cycles.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/continual/examples.h"
+#include "runtime/continual/registry.h"
+#include "runtime/data/raw.h"
+#include "runtime/file_ops.h"
+
+namespace fmtrain {
+
+/// What a text is for. Core texts are the frozen test set.
+enum class TextRole { kTrain, kValidation, kCore, kIncoming };
+const char* text_role_name(TextRole role);  ///< train, validation, core, incoming
+
+struct StoredBatch {
+  int64_t number = 0;
+  TextRole role = TextRole::kIncoming;
+  std::string file;            ///< where it came from: the name as it was found, without its folder
+  std::string source_sha256;   ///< of that file's bytes
+  std::string content_sha256;  ///< of texts/NUMBER.*
+  int64_t time = 0;            ///< seconds since 1970 when it was taken
+  int64_t texts = 0;
+  bool labelled = true;        ///< false: tags are all "O", labels are ""
+};
+
+struct StoredText {
+  RawText raw;
+  std::string hash;   ///< content_hash() of the text, or of the words with a space between each two
+  int64_t batch = 0;  ///< its number; position in it follows from the order
+};
+
+class TextStore {
+ public:
+  TextStore(FileOps& files, std::string directory, Task task) : files_(files), directory_(std::move(directory)), task_(task) {}
+
+  /// By number. CheckpointError where a record is damaged or one is missing between others.
+  std::vector<StoredBatch> batches() const;
+  /// Its texts, after the file was compared with content_sha256. CheckpointError naming the file that differs.
+  std::vector<StoredText> read(const StoredBatch& batch) const;
+
+  /// Takes one file for a role, unless a batch of that role has the same source_sha256 (then that one is returned): so it can be
+  /// repeated after a kill. DataError "file:line: ..." of the reader; a prepared file (HDF5) is refused, for it holds no texts.
+  StoredBatch add(TextRole role, const std::string& file, Format format, const Columns& columns, const std::string& split, int64_t now);
+
+  struct Taken {
+    std::vector<StoredBatch> batches;  ///< new ones
+    std::vector<std::string> refused;  ///< a line for each file that could not be read: "file:line: what"; it is tried again next time
+  };
+  /// Takes the files of `incoming` in the order of their names, and of incoming/unlabelled/ after them (a text a line, or JSON
+  /// lines with the text's member), each once, by the hash of its bytes. Names that start with '.' and names that end with ".part",
+  /// ".tmp" or "~" are not complete and left out; so are links and directories. The files stay where they are.
+  Taken take(const std::string& incoming, Format format, const Columns& columns, int64_t now);
+
+ private:
+  FileOps& files_;
+  std::string directory_;
+  Task task_;
+};
+
+}  // namespace fmtrain
