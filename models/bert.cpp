@@ -51,6 +51,10 @@ class Bert final : public TaskModel {
 
   at::Tensor logits(const Batch& batch, const Pass& pass) override { return logits_of(batch, {}, pass); }
 
+  at::Tensor logits_from(const at::Tensor& hidden, const Batch& batch, const Pass& pass) override {
+    return head(takes_first_rows() ? hidden.index_select(0, first_rows(batch)) : hidden, rows_of(batch), batch, pass);
+  }
+
   Loss loss(const Batch& batch, const Pass& pass) override {
     const bool some = config_.task == Task::kTokenClassification && batch.target_rows.defined();
     const auto rows = some ? batch.target_rows : at::Tensor();
@@ -77,21 +81,28 @@ class Bert final : public TaskModel {
   /// Token classification: of the rows `wanted`, or all when undefined. Sequence classification: of the samples.
   at::Tensor logits_of(const Batch& batch, const at::Tensor& wanted, const Pass& pass) {
     LayerPass rows = rows_of(batch);
-    const bool sequences = config_.task == Task::kSequenceClassification, firsts = sequences && config_.pooling != Pooling::kMean;
-    rows.outputs = firsts ? batch.offsets.slice(0, 0, -1).to(rows.positions.device()) : wanted;
-    at::Tensor x = encode(batch, rows, pass);
-    if (sequences) {
-      if (!firsts) x = mean_of_samples(x, batch);
+    rows.outputs = takes_first_rows() ? first_rows(batch) : wanted;
+    return head(encode(batch, rows, pass), rows, batch, pass);
+  }
+
+  /// Logits from what encode() gave.
+  at::Tensor head(at::Tensor x, LayerPass rows, const Batch& batch, const Pass& pass) const {
+    if (config_.task == Task::kSequenceClassification) {
+      if (config_.pooling == Pooling::kMean) x = mean_of_samples(x, batch);
       if (config_.pooling == Pooling::kPooler) x = at::tanh(linear(x, weight(pooler_)).to(at::kFloat));
       rows.samples = batch.sample_ids.to(x.device());
       rows.positions = at::zeros_like(rows.samples);
-    } else if (wanted.defined()) {
-      rows.samples = rows.samples.index_select(0, wanted);
-      rows.positions = rows.positions.index_select(0, wanted);
+    } else if (rows.outputs.defined()) {
+      rows.samples = rows.samples.index_select(0, rows.outputs);
+      rows.positions = rows.positions.index_select(0, rows.outputs);
     }
     x = dropout(x, rows.positions, rows.samples, key(pass, config_.dropout.head, config_.layers, DropoutSite::kHead));
     return linear(x, weight(classifier_)).to(at::kFloat);
   }
+
+  /// The head sees the first row of each sample only.
+  bool takes_first_rows() const { return config_.task == Task::kSequenceClassification && config_.pooling != Pooling::kMean; }
+  static at::Tensor first_rows(const Batch& batch) { return batch.offsets.slice(0, 0, -1).to(batch.positions.device()); }
 
   bool trains(int64_t first_layer, int64_t last_layer) const {
     const auto begin = parameters_.begin() + static_cast<std::ptrdiff_t>(layers_[static_cast<size_t>(first_layer)]);

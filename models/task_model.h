@@ -47,6 +47,8 @@ class TaskModel {
   virtual at::Tensor logits(const Batch& batch, const Pass& pass) = 0;
   /// fp32 [T, hidden_size], the encoder's last hidden state.
   virtual at::Tensor hidden_states(const Batch& batch, const Pass& pass) = 0;
+  /// logits() from hidden_states() of the same batch and pass, without running the encoder again.
+  virtual at::Tensor logits_from(const at::Tensor& hidden, const Batch& batch, const Pass& pass) = 0;
   /// Cross-entropy summed over batch.targets != kIgnoreTarget; differentiable. The gradient of a large embedding may be sparse.
   virtual Loss loss(const Batch& batch, const Pass& pass) = 0;
   /// The values of the parameters were changed (or rebound to other storage) from outside: refresh low-precision copies.

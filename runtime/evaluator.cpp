@@ -34,18 +34,12 @@ int64_t tokens_of(const Dataset& data, std::pair<int64_t, int64_t> samples) {
   return std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
 }
 
-/// Adds one text's gold labels and predictions to the counts.
-void count_text(TaggingCounts& counts, const Dataset& data, std::span<const int64_t> samples, const std::vector<int32_t>& predicted) {
-  std::vector<int32_t> gold;
-  for (const auto id : samples) {
-    const auto words = data.words(id).gold;
-    gold.insert(gold.end(), words.begin(), words.end());
-  }
-  counts.add_text(data.texts()[static_cast<size_t>(samples[0])], gold, predicted);
+void count_text(TaggingCounts& counts, int64_t text, const std::vector<int32_t>& gold, const std::vector<int32_t>& predicted) {
+  counts.add_text(text, gold, predicted);
 }
 
-void count_text(ClassCounts& counts, const Dataset& data, std::span<const int64_t> samples, const std::vector<int32_t>& predicted) {
-  counts.add_text(data.texts()[static_cast<size_t>(samples[0])], data.label(samples[0]), predicted[0]);
+void count_text(ClassCounts& counts, int64_t text, const std::vector<int32_t>& gold, const std::vector<int32_t>& predicted) {
+  counts.add_text(text, gold[0], predicted[0]);
 }
 
 /// Everything ranks exchange: integer counts, and one loss sum per batch.
@@ -58,31 +52,17 @@ struct Tally {
 template <class Counts>
 void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches, Tally<Counts>& tally,
                  const BatchDone& batch_done) {
-  const auto size = static_cast<size_t>(comm.size());
-  size_t next_read = static_cast<size_t>(comm.rank());
-  Loader loader(data, [&]() -> std::optional<std::vector<int64_t>> {
-    if (next_read >= batches.size()) return std::nullopt;
-    next_read += size;
-    return batches[next_read - size];
-  });
-  const c10::InferenceMode no_graph;
-  const auto device = model.parameters()[0].value.device();
-  for (size_t b = static_cast<size_t>(comm.rank()); b < batches.size(); b += size) {
-    const Batch batch = to(*loader.next(), device);
+  visit_batches(model, data, comm, batches, [&](size_t b, std::span<const int64_t> ids, const Batch& batch) {
     const auto logits = model.logits(batch, Pass{});
     tally.losses[b] = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
     const auto best = logits.argmax(1).cpu();
     const std::span<const int64_t> rows(best.template data_ptr<int64_t>(), static_cast<size_t>(best.numel()));
-    const auto& ids = batches[b];
-    for (size_t i = 0; i < ids.size();) {
-      size_t end = i + 1;
-      while (end < ids.size() && data.texts()[static_cast<size_t>(ids[end])] == data.texts()[static_cast<size_t>(ids[i])]) ++end;
-      const std::span<const int64_t> samples(ids.data() + i, end - i);
-      count_text(tally.counts, data, samples, text_predictions(data, samples, batch, static_cast<int64_t>(i), rows));
-      i = end;
-    }
-    if (batch_done && b + size < batches.size()) batch_done(false);
-  }
+    visit_texts(data, ids, [&](std::span<const int64_t> samples, int64_t first) {
+      count_text(tally.counts, data.texts()[static_cast<size_t>(samples[0])], text_gold(data, samples),
+                 text_predictions(data, samples, batch, first, rows));
+    });
+    if (batch_done && b + static_cast<size_t>(comm.size()) < batches.size()) batch_done(false);
+  });
   if (batch_done) batch_done(true);
 }
 
@@ -141,6 +121,41 @@ std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64
     for (const auto token : data.words(samples[i]).token)
       labels.push_back(token < 0 ? 0 : static_cast<int32_t>(rows[static_cast<size_t>(offsets[first + static_cast<int64_t>(i)] + token)]));
   return labels;
+}
+
+std::vector<int32_t> text_gold(const Dataset& data, std::span<const int64_t> samples) {
+  if (data.info().task == Task::kSequenceClassification) return {data.label(samples[0])};
+  std::vector<int32_t> gold;
+  for (const auto id : samples) {
+    const auto words = data.words(id).gold;
+    gold.insert(gold.end(), words.begin(), words.end());
+  }
+  return gold;
+}
+
+void visit_batches(TaskModel& model, const Dataset& data, const Communicator& comm,
+                   const std::vector<std::vector<int64_t>>& batches, const BatchVisit& visit) {
+  const auto size = static_cast<size_t>(comm.size());
+  size_t next_read = static_cast<size_t>(comm.rank());
+  Loader loader(data, [&]() -> std::optional<std::vector<int64_t>> {
+    if (next_read >= batches.size()) return std::nullopt;
+    next_read += size;
+    return batches[next_read - size];
+  });
+  const c10::InferenceMode no_graph;
+  const auto device = model.parameters()[0].value.device();
+  for (size_t b = static_cast<size_t>(comm.rank()); b < batches.size(); b += size)
+    visit(b, batches[b], to(*loader.next(), device));
+}
+
+void visit_texts(const Dataset& data, std::span<const int64_t> ids, const TextVisit& visit) {
+  const auto text_of = [&](size_t i) { return data.texts()[static_cast<size_t>(ids[i])]; };
+  for (size_t i = 0; i < ids.size();) {
+    size_t end = i + 1;
+    while (end < ids.size() && text_of(end) == text_of(i)) ++end;
+    visit(ids.subspan(i, end - i), static_cast<int64_t>(i));
+    i = end;
+  }
 }
 
 Json evaluate(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const BatchDone& batch_done) {

@@ -26,6 +26,19 @@ std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_
 std::vector<int32_t> text_predictions(const Dataset& data, std::span<const int64_t> samples, const Batch& batch, int64_t first,
                                       std::span<const int64_t> rows);
 
+/// Gold label ids of one text, as many as text_predictions() gives.
+std::vector<int32_t> text_gold(const Dataset& data, std::span<const int64_t> samples);
+
+/// Gets a batch on the model's device and the ids of its samples. `number`: its index in the list of batches.
+using BatchVisit = std::function<void(size_t number, std::span<const int64_t> ids, const Batch& batch)>;
+/// This rank's share of `batches`, every size()-th, read ahead; without a graph.
+void visit_batches(TaskModel& model, const Dataset& data, const Communicator& comm,
+                   const std::vector<std::vector<int64_t>>& batches, const BatchVisit& visit);
+
+/// Gets the samples of one text and the batch's index of the first of them.
+using TextVisit = std::function<void(std::span<const int64_t> samples, int64_t first)>;
+void visit_texts(const Dataset& data, std::span<const int64_t> ids_of_batch, const TextVisit& visit);
+
 /// Told after each batch of this rank; `last`: no other follows, then figures are added up and computed. Also told when there is none.
 using BatchDone = std::function<void(bool last)>;
 
