@@ -118,7 +118,7 @@ class LostHosts {
   /// Only what is waited for was needed. Quiet until the run directory is surely this run's, and once its owner is another; rank 0
   /// ends the job for both without a record there. Quiet where a rank that ended the job has said why.
   std::string operator()() {
-    if (const std::string_view phase = ending_.status.phase(); phase == "init" || phase == "load") return {};
+    if (!ending_.owned()) return {};
     if (lock_.empty()) lock_ = lock();
     const std::string& address = connections_.closed();
     if (address.empty()) return {};

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Two hosts of two ranks each. Where the link goes down or a rank stops, all ranks of both hosts end with 8 and name whom they miss;
 # where all ranks of a host die, the other host records it with 7 before the launcher ends it too; a link that is only slow is no fault.
-# Usage: faults.sh FMTRAIN SOURCE link|stop|kill_host|power_cut|slow
+# Usage: faults.sh FMTRAIN SOURCE link|stop|kill_host|kill_host_loading|power_cut|slow
 set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/multihost/hosts.sh"
 export FMTRAIN_WAIT_LIMIT=8 FMTRAIN_STEP_LIMIT=5 FMTRAIN_WATCH_PERIOD=0.2
-if [[ $3 == kill_host ]]; then unset FMTRAIN_WATCH_PERIOD; fi  # the launcher leaves 2 s: the program's own period must be short enough
+if [[ $3 == kill_host* ]]; then unset FMTRAIN_WATCH_PERIOD; fi  # the launcher leaves 2 s: the program's own period must be short enough
 
 ranks() { pgrep -f "^$fmtrain .*run.dir=$work/" || true; }
 rank() {  # NUMBER: its process
@@ -24,10 +24,13 @@ wait_for() {  # SECONDS CONDITION WHAT
   done
   fail "$3 after $1 s"
 }
-start() {
+launch() {
   rm -rf "$work/run" "$work/ranks"
   on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=1000000)" > "$work/output" 2>&1 &
   job=$!
+}
+start() {
+  launch
   wait_for 30 '(($(steps) >= 20))' "no 20 steps"
 }
 said() { cat "$work"/ranks/1/rank."$1"/stderr; }
@@ -57,15 +60,29 @@ stop() {
   [[ $(field exit.json host) == h2 ]] || fail "noticed first on $(field exit.json host), which cannot know it best"
 }
 kill_host() {  # the launcher sees it, ends all 2 s later, and has its own code for it; nobody on the host is left to say anything
-  local code=0
+  local code=0 two three
+  two=$(rank 2) three=$(rank 3)
   sleep 2  # a connection must have stood at two looks
-  kill -KILL "$(rank 2)" "$(rank 3)"
+  kill -KILL "$two" "$three"
   ended 10
   wait "$job" || code=$?
   ((code)) || fail "exit 0 with a dead host"
   expect 'process rank [23] .*on node h2 exited on signal 9' "$(cat "$work/output")"
   recorded 7 'rank [01] on h1 waits for rank [23] on h2.* closed: that process, or its whole host, has died'
   [[ $(field exit.json host) == h1 ]] || fail "recorded on $(field exit.json host), which is dead"
+}
+kill_host_loading() {  # the same before the first step: the ranks of the host stop as soon as the run directory is this run's
+  local two three i
+  launch
+  wait_for 20 '[[ -n $(rank 2) && -n $(rank 3) ]]' "no ranks"
+  two=$(rank 2) three=$(rank 3)
+  for ((i = 0; i < 2000; ++i)); do
+    if [[ -e $work/run/config.yaml ]]; then break; fi
+    sleep 0.005
+  done
+  kill -STOP "$two" "$three"
+  kill_host
+  [[ $(field exit.json phase) == load ]] || fail "the host died in phase $(field exit.json phase)"
 }
 power_cut() {  # nobody says that the host is gone
   on hub ip link set v2 down
@@ -92,7 +109,7 @@ slow() {
 }
 
 hosts_up 2
-start
+if [[ $3 != kill_host_loading ]]; then start; fi
 began=$(date +%s%N)
 code=0
 $3
