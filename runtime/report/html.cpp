@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
 
 #include "runtime/report/svg.h"
@@ -79,6 +80,17 @@ std::string bytes_text(std::optional<double> bytes) {
   return mib < 1023.5 ? fixed_text(mib, mib < 9.95 ? 1 : 0) + " MiB" : fixed_text(mib / 1024, 2) + " GiB";
 }
 
+std::string time_text(std::optional<double> seconds) {
+  constexpr double kYear10000 = 253402300800;
+  if (!seconds || !(*seconds >= 0 && *seconds < kYear10000)) return kNothing;
+  const std::chrono::sys_seconds time(std::chrono::seconds(static_cast<int64_t>(*seconds)));
+  const auto midnight = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day day(midnight);
+  const auto minutes = (time - midnight).count() / 60;
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}", static_cast<int>(day.year()), static_cast<unsigned>(day.month()),
+                     static_cast<unsigned>(day.day()), minutes / 60, minutes % 60);
+}
+
 void Table::row(const std::vector<std::string>& cells, const std::string& css) {
   rows_ += css.empty() ? "<tr>" : "<tr class=\"" + css + "\">";
   for (size_t i = 0; i < cells.size(); ++i)
@@ -96,6 +108,14 @@ std::string Table::html() const {
 std::string scroll_box(const std::string& caption, const std::string& table) {
   return "<div class=\"box\">\n<p class=\"caption\">" + caption + "</p>\n<div class=\"scroll\" role=\"region\" aria-label=\"" +
          caption + "\" tabindex=\"0\">" + table + "</div></div>\n";
+}
+
+std::string html_page(const std::string& title, const std::string& style, const std::string& body) {
+  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+         "<meta name=\"color-scheme\" content=\"light dark\"/>\n"
+         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n<title>" +
+         title + "</title>\n<style>\n" + style + "</style>\n</head>\n<body>\n<main>\n" + body + "</main>\n</body>\n</html>\n";
 }
 
 std::string section(const std::string& heading, const std::string& content) {

@@ -25,6 +25,8 @@ std::string change_text(std::optional<double> value, int digits);  ///< +37.2, �
 std::string whole_text(std::optional<double> value);               ///< 23,394
 std::string duration_text(std::optional<double> seconds);          ///< 9.7 s, 2 min 05 s, 3 h 07 min
 std::string bytes_text(std::optional<double> bytes);               ///< 712 MiB, 1.53 GiB; negative: "–"
+/// Seconds since 1970 as 2026-11-29 12:31, UTC; "–" before 1970 and after 9999.
+std::string time_text(std::optional<double> seconds);
 
 /// A table in a box of its own that scrolls when it is wider than the page. Cells are HTML; the first of a row names it.
 class Table {
@@ -43,6 +45,9 @@ class Table {
 
 /// A caption above `table` in a box that scrolls. The caption stands outside: it must not be as wide as the table.
 std::string scroll_box(const std::string& caption, const std::string& table);
+/// A whole page of well-formed XML: no script, and nothing is loaded. `title` and `body` are HTML, `style` is CSS without '<'
+/// and '&'.
+std::string html_page(const std::string& title, const std::string& style, const std::string& body);
 /// <section> with a heading; "" when `content` is empty.
 std::string section(const std::string& heading, const std::string& content);
 /// <p class="note">; "" when `text` is empty.

@@ -192,14 +192,9 @@ std::string report_html(const Json& report, const std::vector<Json>& steps, cons
   if (name.empty()) name = "Run";
   const char* split = field(report, {"after", "test"}).is_object() ? "test" : "validation";
   const Json &before = field(report, {"before", split}), &after = field(report, {"after", split});
-  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-         "<meta name=\"color-scheme\" content=\"light dark\"/>\n"
-         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n<title>" +
-         name + " · report</title>\n<style>\n" + kReportStyle + "</style>\n</head>\n<body>\n<main>\n" +
-         header_html(name, report, steps) + results_html(report) + curves_html(report, steps, evaluations) +
-         labels_html(before, after) + confusion_html(after) + resources_html(report) + facts_html(report) +
-         "</main>\n</body>\n</html>\n";
+  return html_page(name + " · report", kReportStyle,
+                   header_html(name, report, steps) + results_html(report) + curves_html(report, steps, evaluations) +
+                       labels_html(before, after) + confusion_html(after) + resources_html(report) + facts_html(report));
 }
 
 }  // namespace fmtrain

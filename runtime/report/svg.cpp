@@ -108,16 +108,20 @@ struct Frame {
 Frame frame_of(const Plot& plot, bool& any) {
   double last = 1, low = kLargest, high = -kLargest;
   any = false;
-  for (const Series& series : plot.series)
-    for (const Point& point : series.points) {
-      last = std::max(last, point.x);
-      if (!shown(point)) continue;
-      any = true;
-      low = std::min(low, point.y);
-      high = std::max(high, point.y);
-    }
+  const auto see = [&](const Point& point) {
+    last = std::max(last, point.x);
+    if (!shown(point)) return;
+    any = true;
+    low = std::min(low, point.y);
+    high = std::max(high, point.y);
+  };
+  for (const Series& series : plot.series) {
+    for (const Point& point : series.points) see(point);
+    for (const Upright& upright : series.uprights) see({upright.x, upright.low}), see({upright.x, upright.high});
+  }
   if (!any) return {};
-  return {count_axis(0, last, plot.x_ticks), value_axis(low, high, std::max(3, plot.height / 40)), plot.height};
+  return {plot.x_axis ? *plot.x_axis : count_axis(0, last, plot.x_ticks),
+          plot.y_axis ? *plot.y_axis : value_axis(low, high, std::max(3, plot.height / 40)), plot.height};
 }
 
 std::string axes(const Frame& frame, const std::string& x_name) {
@@ -153,14 +157,31 @@ std::string line(const Frame& frame, const Series& series) {
   return out;
 }
 
+std::string tip(const Series& series, size_t i, const std::string& x_name) {
+  if (!series.tips.empty()) return xml_escaped(series.tips.at(i));
+  const Point& point = series.points[i];
+  return fmt::format("{} {}: {:.{}f}{}", xml_escaped(x_name), grouped(std::llround(point.x)), point.y, series.digits,
+                     xml_escaped(series.unit));
+}
+
 std::string dots(const Frame& frame, const Series& series, const std::string& x_name) {
   std::string out;
-  for (const Point& point : series.points) {
+  for (size_t i = 0; i < series.points.size(); ++i) {
+    const Point& point = series.points[i];
     if (!shown(point)) continue;
-    out += fmt::format("<circle class=\"{}\" cx=\"{:.2f}%\" cy=\"{:.1f}\" r=\"3.5\"><title>{} {}: {:.{}f}{}</title></circle>\n",
-                       series.css, frame.left(point.x), frame.top(point.y), xml_escaped(x_name), grouped(std::llround(point.x)),
-                       point.y, series.digits, xml_escaped(series.unit));
+    out += fmt::format("<circle class=\"{}\" cx=\"{:.2f}%\" cy=\"{:.1f}\" r=\"3.5\"><title>{}</title></circle>\n", series.css,
+                       frame.left(point.x), frame.top(point.y), tip(series, i, x_name));
   }
+  return out;
+}
+
+std::string uprights(const Frame& frame, const Series& series) {
+  std::string out;
+  for (const Upright& upright : series.uprights)
+    if (shown({upright.x, upright.low}) && shown({upright.x, upright.high}))
+      out += fmt::format(
+          "<line class=\"upright {0}\" x1=\"{1:.2f}%\" x2=\"{1:.2f}%\" y1=\"{2:.1f}\" y2=\"{3:.1f}\"/>\n", series.css,
+          frame.left(upright.x), frame.top(upright.low), frame.top(upright.high));
   return out;
 }
 
@@ -212,7 +233,8 @@ std::string svg_plot(const Plot& plot) {
   if (!any) return "";
   std::string lines, marks;
   for (const Series& series : plot.series) {
-    lines += line(frame, series);
+    if (series.line) lines += line(frame, series);
+    marks += uprights(frame, series);
     if (series.dots) marks += dots(frame, series, plot.x_name);
   }
   if (plot.mark >= 0 && plot.mark <= frame.x.high)

@@ -1,6 +1,7 @@
 // Plots as inline SVG that keep their text size at any width: positions along x are percent of the drawing, heights are pixels.
 // Colours come from CSS classes (report_style.cpp), so that they follow the page's colour scheme.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,12 +38,20 @@ Axis count_axis(double low, double high, int most);
 /// less than half of `high`. A range without width is widened. `most` is at least 3.
 Axis value_axis(double low, double high, int most);
 
+/// A vertical line behind the dots, as for an interval of certainty.
+struct Upright {
+  double x = 0, low = 0, high = 0;
+};
+
 struct Series {
-  std::string css;            ///< class of the line and its dots
+  std::string css;            ///< class of the line, its dots and its uprights
   std::vector<Point> points;  ///< x ascending, not negative
   bool dots = false;          ///< a dot on each point, with a tooltip "step 80: 41.86 %"
   int digits = 4;             ///< of y in the tooltip
   std::string unit = {};      ///< behind y in the tooltip
+  std::vector<std::string> tips = {};   ///< tooltips in place of those, one a point
+  std::vector<Upright> uprights = {};
+  bool line = true;           ///< false: dots and uprights alone
 };
 
 struct Plot {
@@ -52,6 +61,8 @@ struct Plot {
   int x_ticks = 4;     ///< at most
   double mark = -1;    ///< a vertical line at this x; negative: none
   std::vector<Series> series;
+  /// In place of counts from 0, and of a range around all points, which these must hold.
+  std::optional<Axis> x_axis = {}, y_axis = {};
 };
 
 /// An svg element of the plot's area; axis texts hang out of it, 54 pixels to the left and 40 below. Empty when no series has a
