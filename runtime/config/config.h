@@ -21,6 +21,7 @@ enum class Weights { kTrained, kEma };
 enum class Init { kPretrained, kRandom };
 enum class Offload { kNone, kOptimizer };
 enum class Progress { kAuto, kBar, kPlain, kOff };
+enum class ChallengerStart { kAuto, kChampion, kBase };
 
 /// "epoch" or a number of steps.
 struct Every {
@@ -132,6 +133,41 @@ struct ReportSection {
   int64_t bootstrap = 1000;             ///< resamples for the confidence intervals; 0: none
 };
 
+/// `fmtrain continual`; empty registry: the config is of one run only.
+struct ContinualSection {
+  std::string registry;                 ///< directory of versions, aliases, lineage, texts
+  std::string incoming;                 ///< directory where new files are dropped; empty: REGISTRY/incoming
+  std::string schedule = "weekly";      ///< as CycleSchedule (runtime/continual/schedule.h)
+  int64_t window = 1000;                ///< texts of a drift window and of a rolling test
+  struct Drift {
+    double alpha = 0.01;                ///< of the permutation test
+    int64_t permutations = 500;         ///< at least 1 / alpha - 1
+    int64_t consecutive = 2;            ///< windows in a row that must drift
+  } drift;
+  struct Replay {
+    double share = 0.25;                ///< of a cycle's training texts
+    int64_t capacity = 50'000;          ///< texts kept to draw from
+  } replay;
+  struct Gate {
+    double core_margin = 0.01;          ///< that core test and slices may lose
+    std::vector<std::string> slices;    ///< runtime/continual/slices.h
+    int64_t bootstrap = 10'000;         ///< resamples
+    std::optional<double> latency;      ///< milliseconds a text, at most
+    std::optional<double> size;         ///< MB of weights, at most
+  } gate;
+  struct Brakes {
+    double min_hours = 24;              ///< between two cycles
+    int64_t max_per_week = 7;           ///< cycles
+    double cooldown_hours = 48;         ///< after a rejected challenger
+  } brakes;
+  struct Challenger {
+    ChallengerStart from = ChallengerStart::kAuto;
+    double lr_scale = 0.3;              ///< of optimizer.lr, from the champion
+    double warmup = 0.06;               ///< as schedule.warmup, from the champion
+    double l2_start = 0.01;             ///< as finetune.l2_start, from the champion
+  } challenger;
+};
+
 struct Config {
   RunSection run;
   ModelSection model;
@@ -145,6 +181,7 @@ struct Config {
   EngineSection engine;
   NumericsSection numerics;
   ReportSection report;
+  ContinualSection continual;
   std::string name;                           ///< the config file's name without folder and extension
   std::map<std::string, std::string> origin;  ///< key path -> "default", "file:line", or "--set"
 };

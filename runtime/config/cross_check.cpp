@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "runtime/config/scalars.h"
+#include "runtime/continual/schedule.h"
 #include "runtime/errors.h"
 #include "runtime/model_path.h"
 
@@ -27,6 +29,7 @@ class Checks {
     task();
     l2_start();
     offload();
+    continual();
     if (config_.finetune.unfreeze_every && config_.finetune.freeze_backbone)
       fault({"finetune.unfreeze_every", "finetune.freeze"},
             "trains more and more of the backbone, which finetune.freeze keeps as it is; remove one of them");
@@ -103,6 +106,20 @@ class Checks {
   void offload() {
     if (config_.engine.offload != Offload::kNone && config_.engine.device == Device::kCpu)
       fault({"engine.offload", "engine.device"}, "moves what is on a GPU to host memory; with engine.device: cpu there is nothing to move, remove it");
+  }
+
+  void continual() {
+    const auto& c = config_.continual;
+    try {
+      CycleSchedule{c.schedule};
+    } catch (const ConfigError& error) {
+      const std::string what = error.what();
+      fault({"continual.schedule"}, what.substr(what.find(": ") + 2));  // which begins with "schedule"
+    }
+    const double least = std::ceil(1 / c.drift.alpha) - 1;
+    if (static_cast<double>(c.drift.permutations) < least)
+      fault({"continual.drift.permutations", "continual.drift.alpha"},
+            "are too few for continual.drift.alpha: no p value could be as small; use at least " + yaml_number(least));
   }
 
   void l2_start() {

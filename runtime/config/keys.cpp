@@ -26,6 +26,7 @@ Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
 Words words_of(Precision) { return {"fp32", "bf16", "fp16"}; }
 Words words_of(Offload) { return {"none", "optimizer"}; }
 Words words_of(Progress) { return {"auto", "bar", "plain", "off"}; }
+Words words_of(ChallengerStart) { return {"auto", "champion", "base"}; }
 
 // How each type of field is read from a checked value and written as YAML.
 void assign(bool& field, const Value& v) { field = v.boolean; }
@@ -33,6 +34,7 @@ void assign(int64_t& field, const Value& v) { field = v.integer; }
 void assign(uint64_t& field, const Value& v) { field = static_cast<uint64_t>(v.integer); }
 void assign(double& field, const Value& v) { field = v.number; }
 void assign(std::string& field, const Value& v) { field = v.text; }
+void assign(Words& field, const Value& v) { field = v.texts; }
 void assign(Every& field, const Value& v) { field.steps = v.integer; }
 void assign(Segments& field, const Value& v) { field.layers = v.integer; }
 template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
@@ -50,6 +52,11 @@ std::string written(int64_t field) { return std::to_string(field); }
 std::string written(uint64_t field) { return std::to_string(field); }
 std::string written(double field) { return yaml_number(field); }
 std::string written(const std::string& field) { return field.empty() ? "null" : yaml_text(field); }
+std::string written(const Words& field) {
+  Words list;
+  for (const auto& text : field) list.push_back(yaml_text(text));
+  return "[" + listed(list) + "]";
+}
 std::string written(Every field) { return field.steps == 0 ? "epoch" : std::to_string(field.steps); }
 std::string written(Segments field) {
   return field.layers == 0 ? "none" : field.layers == 1 ? "full" : "{every: " + std::to_string(field.layers) + "}";
@@ -78,6 +85,7 @@ constexpr Kind kind_of() {
   else if constexpr (std::is_same_v<T, bool>) return Kind::kBoolean;
   else if constexpr (std::is_integral_v<T>) return Kind::kInteger;
   else if constexpr (std::is_same_v<T, double>) return Kind::kNumber;
+  else if constexpr (std::is_same_v<T, Words>) return Kind::kTexts;
   else if constexpr (std::is_same_v<T, Every>) return Kind::kEvery;
   else if constexpr (std::is_same_v<T, Segments>) return Kind::kSegments;
   else return Kind::kText;
@@ -136,9 +144,7 @@ std::string written_freeze(const Config& config) {
   if (f.freeze_embeddings || f.freeze_layers > 0)
     return "{embeddings: " + written(f.freeze_embeddings) + ", layers: " + written(f.freeze_layers) + "}";
   if (f.patterns.empty()) return "none";
-  Words list;
-  for (const auto& pattern : f.patterns) list.push_back(yaml_text(pattern));
-  return "[" + listed(list) + "]";
+  return written(f.patterns);
 }
 
 Line freeze() {
@@ -294,10 +300,49 @@ std::vector<Line> system_keys() {
   };
 }
 
+/// None of them changes what one run computes.
+std::vector<Line> continual_keys() {
+  using S = ContinualSection;
+  const auto c = [](const char* path, const char* meaning, auto... members) { return key(path, meaning, &C::continual, members...); };
+  return {
+      c("continual.registry", "directory of the model's versions; null: the config is of one run only", &S::registry).nullable(),
+      c("continual.incoming", "directory where new files are dropped; null: incoming in the registry", &S::incoming).nullable(),
+      c("continual.schedule", "daily, weekly, manual, or cron's five fields, UTC", &S::schedule),
+      c("continual.window", "newest texts that are tested for drift; at most so many in a rolling test", &S::window)
+          .unit("texts").range(500, 100000),
+      c("continual.drift.alpha", "of the permutation test", &S::drift, &S::Drift::alpha).range(0.0001, 0.5),
+      c("continual.drift.permutations", "of the test, at least 1 / alpha - 1", &S::drift, &S::Drift::permutations).range(1, 100000),
+      c("continual.drift.consecutive", "windows in a row that must drift before it is an alarm", &S::drift, &S::Drift::consecutive)
+          .unit("windows").range(1, 10),
+      c("continual.replay.share", "older texts among a cycle's training texts", &S::replay, &S::Replay::share).range(0, 0.95),
+      c("continual.replay.capacity", "older texts kept to draw from", &S::replay, &S::Replay::capacity).unit("texts").range(1, 1e7),
+      c("continual.gate.core_margin", "that the challenger may lose on the frozen test set and on slices", &S::gate,
+        &S::Gate::core_margin).range(0, 0.5),
+      c("continual.gate.slices", "label=NAME, words>=N, words<N, contains=WORD: parts of the tests that are judged apart",
+        &S::gate, &S::Gate::slices),
+      c("continual.gate.bootstrap", "resamples of the paired bootstrap", &S::gate, &S::Gate::bootstrap).range(100, 1e6),
+      c("continual.gate.latency", "a text may take; null: no limit", &S::gate, &S::Gate::latency).unit("milliseconds").range(0.001),
+      c("continual.gate.size", "weights may have; null: no limit", &S::gate, &S::Gate::size).unit("MB").range(0.001),
+      c("continual.brakes.min_hours", "between the starts of two cycles", &S::brakes, &S::Brakes::min_hours).unit("hours").range(0, 1e5),
+      c("continual.brakes.max_per_week", "cycles within seven days", &S::brakes, &S::Brakes::max_per_week).range(1, 1e4),
+      c("continual.brakes.cooldown_hours", "after the start of a cycle whose challenger was rejected", &S::brakes,
+        &S::Brakes::cooldown_hours).unit("hours").range(0, 1e5),
+      c("continual.challenger.from", "auto: the champion, but every fifth cycle the base model on all texts", &S::challenger,
+        &S::Challenger::from),
+      c("continual.challenger.lr_scale", "of optimizer.lr, for training from the champion", &S::challenger, &S::Challenger::lr_scale)
+          .range(0.0001, 10),
+      c("continual.challenger.warmup", "as schedule.warmup, for training from the champion", &S::challenger,
+        &S::Challenger::warmup).range(0),
+      c("continual.challenger.l2_start", "as finetune.l2_start, for training from the champion", &S::challenger,
+        &S::Challenger::l2_start).range(0, 1000),
+  };
+}
+
 std::vector<Key> make_keys() {
   std::vector<Key> keys;
   for (const auto& part : {run_keys(), model_keys(), data_keys(), training_keys(), system_keys()})
     for (const auto& line : part) keys.push_back(line.key);
+  for (auto& line : continual_keys()) keys.push_back(line.free().key);
   return keys;
 }
 

@@ -9,7 +9,7 @@
 
 namespace fmtrain {
 
-enum class Kind { kInteger, kNumber, kBoolean, kText, kWord, kEvery, kSegments, kBetas, kFreeze };
+enum class Kind { kInteger, kNumber, kBoolean, kText, kWord, kEvery, kSegments, kBetas, kFreeze, kTexts };
 
 /// A checked value on its way from YAML to a field; which member counts depends on the kind of the key.
 struct Value {
@@ -19,6 +19,7 @@ struct Value {
   std::string text;             ///< kText, kWord
   std::vector<double> numbers;  ///< kBetas: two
   Freeze freeze;
+  std::vector<std::string> texts;  ///< kTexts
 };
 
 struct Key {

@@ -17,14 +17,15 @@ Json bounded(const Key& key, const std::string& type) {
   return {{"type", type}, {"minimum", bound(key.low)}, {"maximum", bound(key.high)}};
 }
 
+Json texts() { return {{"type", "array"}, {"items", {{"type", "string"}, {"minLength", 1}}}}; }
+
 Json freeze_forms(const Key& key) {
   const Json map{
       {"type", "object"},
       {"additionalProperties", false},
       {"properties",
        {{"embeddings", {{"type", "boolean"}}}, {"layers", {{"type", "integer"}, {"minimum", 0}, {"maximum", 100000}}}}}};
-  const Json list{{"type", "array"}, {"items", {{"type", "string"}, {"minLength", 1}}}};
-  return {{"anyOf", Json::array({Json{{"enum", key.words}}, map, list})}};
+  return {{"anyOf", Json::array({Json{{"enum", key.words}}, map, texts()})}};
 }
 
 Json value_schema(const Key& key) {
@@ -47,6 +48,8 @@ Json value_schema(const Key& key) {
       return {{"type", "array"}, {"items", bounded(key, "number")}, {"minItems", 2}, {"maxItems", 2}};
     case Kind::kFreeze:
       return freeze_forms(key);
+    case Kind::kTexts:
+      return texts();
     default:
       return {{"type", "string"}, {"minLength", 1}};
   }

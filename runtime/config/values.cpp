@@ -140,11 +140,11 @@ bool read_betas(const Key& key, const YamlNode& node, Value& value, Faults& faul
   return good;
 }
 
-bool read_patterns(const Key& key, const YamlNode& node, std::vector<std::string>& patterns, Faults& faults) {
+bool read_texts(const Key& key, const YamlNode& node, const char* each, std::vector<std::string>& texts, Faults& faults) {
   bool good = true;
   for (const auto& item : node.items) {
-    const auto wrong = read_text(item, patterns.emplace_back());
-    if (!wrong.empty()) faults.add(item.place, key.path, "a pattern " + wrong);
+    const auto wrong = read_text(item, texts.emplace_back());
+    if (!wrong.empty()) faults.add(item.place, key.path, each + (" " + wrong));
     good = good && wrong.empty();
   }
   return good;
@@ -172,7 +172,7 @@ bool read_freeze_map(const Key& key, const YamlNode& node, Freeze& freeze, Fault
 }
 
 bool read_freeze(const Key& key, const YamlNode& node, Freeze& freeze, Faults& faults) {
-  if (node.type == Type::kList) return read_patterns(key, node, freeze.patterns, faults);
+  if (node.type == Type::kList) return read_texts(key, node, "a pattern", freeze.patterns, faults);
   if (node.type == Type::kMap) return read_freeze_map(key, node, freeze, faults);
   freeze.freeze_backbone = node.text == "backbone";
   if (freeze.freeze_backbone || node.text == "none") return true;
@@ -206,6 +206,8 @@ Wrong read_single(const Key& key, const YamlNode& node, Value& value) {
       return read_every(key, node, value.integer);
     case Kind::kSegments:
       return read_segments(node, value.integer);
+    case Kind::kTexts:
+      return "must be a list, as [one, two], not " + described(node);
     default:
       return read_text(node, value.text);
   }
@@ -240,6 +242,7 @@ bool read_value(const Key& key, const YamlNode& node, Value& value, Faults& faul
   }
   if (key.kind == Kind::kBetas) return read_betas(key, node, value, faults);
   if (key.kind == Kind::kFreeze) return read_freeze(key, node, value.freeze, faults);
+  if (key.kind == Kind::kTexts && node.type == Type::kList) return read_texts(key, node, "an entry", value.texts, faults);
   const auto wrong = read_single(key, node, value);
   if (!wrong.empty()) faults.add(node.place, key.path, wrong);
   return wrong.empty();

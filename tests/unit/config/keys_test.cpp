@@ -110,9 +110,42 @@ std::vector<KeyCase> system_keys() {
   };
 }
 
+std::vector<KeyCase> continual_keys() {
+  const auto c = [](const char* path, const char* standard, const char* other,
+                    std::function<bool(const ContinualSection&)> is_set) {
+    return KeyCase{std::string("continual.") + path, standard, other, [=](const Config& config) { return is_set(config.continual); },
+                   kFree};
+  };
+  using S = const ContinualSection&;
+  return {
+      c("registry", "null", "r", [](S s) { return s.registry == "r"; }),
+      c("incoming", "null", "in", [](S s) { return s.incoming == "in"; }),
+      c("schedule", "weekly", "daily", [](S s) { return s.schedule == "daily"; }),
+      c("window", "1000", "2000", [](S s) { return s.window == 2000; }),
+      c("drift.alpha", "0.01", "0.02", [](S s) { return s.drift.alpha == 0.02; }),
+      c("drift.permutations", "500", "600", [](S s) { return s.drift.permutations == 600; }),
+      c("drift.consecutive", "2", "3", [](S s) { return s.drift.consecutive == 3; }),
+      c("replay.share", "0.25", "0.5", [](S s) { return s.replay.share == 0.5; }),
+      c("replay.capacity", "50000", "100", [](S s) { return s.replay.capacity == 100; }),
+      c("gate.core_margin", "0.01", "0.02", [](S s) { return s.gate.core_margin == 0.02; }),
+      c("gate.slices", "[]", "[words>=20, contains=vaccine]",
+        [](S s) { return s.gate.slices == std::vector<std::string>{"words>=20", "contains=vaccine"}; }),
+      c("gate.bootstrap", "10000", "1000", [](S s) { return s.gate.bootstrap == 1000; }),
+      c("gate.latency", "null", "5", [](S s) { return s.gate.latency == 5; }),
+      c("gate.size", "null", "90.5", [](S s) { return s.gate.size == 90.5; }),
+      c("brakes.min_hours", "24", "1", [](S s) { return s.brakes.min_hours == 1; }),
+      c("brakes.max_per_week", "7", "3", [](S s) { return s.brakes.max_per_week == 3; }),
+      c("brakes.cooldown_hours", "48", "0", [](S s) { return s.brakes.cooldown_hours == 0; }),
+      c("challenger.from", "auto", "base", [](S s) { return s.challenger.from == ChallengerStart::kBase; }),
+      c("challenger.lr_scale", "0.3", "1", [](S s) { return s.challenger.lr_scale == 1; }),
+      c("challenger.warmup", "0.06", "10", [](S s) { return s.challenger.warmup == 10; }),
+      c("challenger.l2_start", "0.01", "0", [](S s) { return s.challenger.l2_start == 0; }),
+  };
+}
+
 std::vector<KeyCase> all_keys() {
   std::vector<KeyCase> all;
-  for (const auto& part : {input_keys(), training_keys(), system_keys()}) all.insert(all.end(), part.begin(), part.end());
+  for (const auto& part : {input_keys(), training_keys(), system_keys(), continual_keys()}) all.insert(all.end(), part.begin(), part.end());
   return all;
 }
 

@@ -96,6 +96,8 @@ class Maker {
         return "[" + number(key) + ", " + number(key) + "]";
       case Kind::kFreeze:
         return freeze();
+      case Kind::kTexts:
+        return flip() ? "[]" : "[" + odd_text() + ", " + odd_text() + "]";
       default:
         return odd_text();
     }
@@ -119,6 +121,8 @@ class Maker {
     else v.erase("evaluate.weights");
     if (v.count("finetune.freeze") && v["finetune.freeze"] == "backbone") v.erase("finetune.unfreeze_every");
     if (v.count("optimizer.lr") || (v.count("finetune.freeze") && v["finetune.freeze"] == "backbone")) v.erase("finetune.l2_start");
+    v["continual.schedule"] = one_of(std::vector<std::string>{"daily", "manual", "\"30 2 * * mon-fri\""});
+    v["continual.drift.permutations"] = "10000";
     if (v.count("evaluate.early_stop.patience") || flip()) v["data.validation"] = text(one_of(files_));
   }
 

@@ -9,7 +9,7 @@ constexpr bool kReaderOnly = false;  // a schema sees neither places, nor files,
 
 const std::string kSections =
     "must be a group of keys (run, model, data, batch, optimizer, schedule, finetune, evaluate, checkpoint, engine, numerics, "
-    "report), not ";
+    "report, continual), not ";
 const std::string kNoModel =
     "is neither a directory with a config.json nor a name in the model cache home (launch/setup.sh fetches the weights of the "
     "example configs)";
@@ -130,6 +130,9 @@ std::vector<WrongConfig> wrong_words() {
        "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not \"selective\""},
       {ok + "engine: {recompute: {every: 0}}\n",
        "3:21: engine.recompute: must be none, full or {every: k} with k layers from 1, not a group of keys"},
+      {ok + "continual: {gate: {slices: words}}\n",
+       "3:28: continual.gate.slices: must be a list, as [one, two], not \"words\""},
+      {ok + "continual: {gate: {slices: [words>=5, '']}}\n", "3:39: continual.gate.slices: an entry must not be empty"},
       {ok + "run: {dir: 5}\n", "3:12: run.dir: must be text; put quotes around \"5\""},
       {ok + "run: {dir: yes}\n", "3:12: run.dir: must be text; put quotes around \"yes\"", kReaderOnly},
       {ok + "run: {dir: ''}\n", "3:12: run.dir: must not be empty"},
@@ -174,6 +177,11 @@ std::vector<WrongConfig> wrong_together() {
        "4:22: finetune.l2_start: times optimizer.lr is more than 1: the pull would go past the weights it goes to", kReaderOnly},
       {"finetune: {unfreeze_every: 20, freeze: backbone}\n" + model + data,
        "1:28: finetune.unfreeze_every: trains more and more of the backbone, which finetune.freeze keeps as it is; remove one of them",
+       kReaderOnly},
+      {ok + "continual: {schedule: hourly}\n",
+       "3:23: continual.schedule: \"hourly\" has 1 fields; write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5", kReaderOnly},
+      {ok + "continual: {drift: {alpha: 0.001}}\n",
+       "3:28: continual.drift.permutations: are too few for continual.drift.alpha: no p value could be as small; use at least 999",
        kReaderOnly},
       {ok + "evaluate: {weights: ema}\n", "3:21: evaluate.weights: ema needs optimizer.ema above 0, e.g. 0.999", kReaderOnly},
       {model + "data: {train: none.conll}\n", "2:15: data.train: no file \"none.conll\"" + kNoFile, kReaderOnly},
