@@ -53,7 +53,9 @@ Json work_after(CycleStage stage, CycleWork& work, const CycleState& state, cons
   throw std::logic_error("a published cycle has no further stage");
 }
 
-/// An unknown verdict counts as inconclusive: it neither cools down nor stops the series.
+constexpr const char* kAbandoned = "abandoned";
+
+/// An unknown verdict, as that of an abandoned cycle, counts as inconclusive: it neither cools down nor stops the series.
 CycleOutcome outcome(const CycleState& cycle) {
   if (cycle.stage < CycleStage::kDecided) return CycleOutcome::kUnfinished;
   const auto verdict = cycle.records.at("decided").value("verdict", "");
@@ -162,15 +164,31 @@ CycleState Cycles::finish(CycleState state, CycleWork& work) {
   return state;
 }
 
+CycleState Cycles::abandon(CycleState state, const std::string& reason) {
+  while (state.stage != CycleStage::kPublished) {
+    state.stage = after(state.stage);
+    state.records[cycle_stage_name(state.stage)] = {{"abandoned", reason}};
+    if (state.stage == CycleStage::kDecided) state.records[cycle_stage_name(state.stage)]["verdict"] = kAbandoned;
+  }
+  save(state);
+  return state;
+}
+
+int64_t Cycles::highest_fence() const {
+  int64_t highest = 0;
+  for (const auto& cycle : all()) highest = std::max(highest, cycle.fence);
+  return highest;
+}
+
 void Cycles::save(const CycleState& state) const {
   CycleState mine = state;
   mine.fence = fence_.generation;
-  // aliases.json knows only of fences that changed it; a run that has got this far without one is seen here.
   const auto before = stored(state.number);
   if (before && before->fence > fence_.generation)
     throw Error(ExitCode::kLocked, directory(state.number) + ": a later run goes on with this cycle");
   const std::string text = print_cycle(mine);
-  require_fence(registry_, fence_);
+  std::string why;
+  if (fence_.still_mine && !fence_.still_mine(&why)) throw Error(ExitCode::kLocked, why);
   write_file_atomic(registry_.files(), directory(state.number) + "/state.json", text);
 }
 

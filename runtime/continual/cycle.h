@@ -49,7 +49,8 @@ class CycleWork {
   virtual Json publish(const CycleState& state, const std::string& directory) = 0;   ///< add to the registry, change aliases
 };
 
-/// The cycles of a registry, by who holds its lock.
+/// The cycles of a registry, by who holds the lock of its directory cycles/: for hours, while the registry's own lock is held around
+/// each change of the aliases only, so that a person can roll back meanwhile.
 class Cycles {
  public:
   Cycles(Registry& registry, Fence fence) : registry_(registry), fence_(std::move(fence)) {}
@@ -64,6 +65,9 @@ class Cycles {
   CycleState begin(const Json& trigger, int64_t version, int64_t now);
   /// Does the work that is left, up to published. Throws Error with kLocked when the lock was lost: nothing more is written.
   CycleState finish(CycleState state, CycleWork& work);
+  /// Ends one that fails again and again, as published with the verdict "abandoned": what it made stays unused.
+  CycleState abandon(CycleState state, const std::string& reason);
+  int64_t highest_fence() const;  ///< ever written into a state; 0: none
 
   std::string directory(int64_t number) const;
 

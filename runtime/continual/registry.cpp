@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "runtime/continual/sealed_json.h"
 #include "runtime/continual/stored_files.h"
@@ -131,6 +133,32 @@ std::vector<AuditRecord> Registry::audit() const {
   return records;
 }
 
+void make_directories(const Registry& registry) {
+  FileOps& files = registry.files();
+  for (const char* part : {"", "/versions", "/cards", "/cycles", "/texts"}) {
+    const std::string path = registry.directory() + part;
+    const int error = files.make_dir(path);
+    if (error != EEXIST) require(error, path, "create");
+  }
+  require(files.sync_dir(registry.directory()), registry.directory(), "sync");
+}
+
+Fence fence_of(RunLock& lock, int64_t highest) {
+  return {std::max(lock.generation(), highest + 1), [&lock](std::string* why) { return lock.still_mine(why); }};
+}
+
+RegistryLock::RegistryLock(Registry& registry, const LockIdentity& me, double patience) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience);
+  make_directories(registry);
+  while (!lock_) try {
+      lock_ = std::make_unique<RunLock>(registry.files(), registry.directory(), me);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kLocked || std::chrono::steady_clock::now() > end) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  highest_ = registry.aliases().fence;
+}
+
 void require_fence(const Registry& registry, const Fence& fence) {
   std::string why;
   const int64_t highest = registry.aliases().fence;
@@ -141,13 +169,7 @@ void require_fence(const Registry& registry, const Fence& fence) {
 }
 
 RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(registry), fence_(std::move(fence)) {
-  FileOps& files = registry_.files();
-  for (const char* part : {"", "/versions", "/cards", "/cycles"}) {
-    const std::string path = registry_.directory() + part;
-    const int error = files.make_dir(path);
-    if (error != EEXIST) require(error, path, "create");
-  }
-  require(files.sync_dir(registry_.directory()), registry_.directory(), "sync");
+  make_directories(registry_);
   const Aliases now = registry_.aliases();
   require_mine();
   remove_leftovers();

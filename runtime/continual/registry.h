@@ -4,19 +4,22 @@
 //   cards/000123.json     copy of lineage.json, kept when the weights go
 //   aliases.json          {champion, previous, challenger}, fence, last change; replaced whole
 //   audit.jsonl           a line a change
-//   cycles/000007/        cycle.h
-//   lock.json             run_lock.h: one writer at a time
+//   cycles/000007/        cycle.h; cycles/lock.json: one cycle at a time
+//   texts/                text_store.h
+//   lock.json             run_lock.h: one writer at a time, for as long as a change takes
 //
 // Readers need no lock: versions do not change and aliases.json is replaced by rename. Writers hold the lock of the directory.
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime/continual/aliases.h"
 #include "runtime/continual/lineage.h"
 #include "runtime/file_ops.h"
+#include "runtime/run_lock.h"
 
 namespace fmtrain {
 
@@ -45,15 +48,33 @@ class Registry {
   std::string directory_;
 };
 
+/// Those of a registry, as far as they are missing. StorageError.
+void make_directories(const Registry& registry);
+
 /// Permission to write: the generation of the lock that the writer holds, and whether it still does.
 struct Fence {
   int64_t generation = 0;
   std::function<bool(std::string* why)> still_mine;  ///< asked right before every rename that publishes
 };
 
+/// Of who holds `lock`, whose last owner wrote `highest`. Above it even where somebody removed lock.json by hand, and its generations
+/// began anew; the lock outlives the fence.
+Fence fence_of(RunLock& lock, int64_t highest);
+
 /// Throws Error with kLocked unless both hold: the lock's file says who may write, and the fence in aliases.json stops a writer
 /// whose lock was removed by hand. Between this and the rename after it a few microseconds remain.
 void require_fence(const Registry& registry, const Fence& fence);
+
+/// The lock of a registry for one change. Waits up to `patience` seconds for another change to end, then Error with kLocked.
+class RegistryLock {
+ public:
+  RegistryLock(Registry& registry, const LockIdentity& me, double patience = 60);
+  Fence fence() { return fence_of(*lock_, highest_); }
+
+ private:
+  std::unique_ptr<RunLock> lock_;
+  int64_t highest_ = 0;
+};
 
 class RegistryWriter {
  public:

@@ -1,12 +1,13 @@
 #include "runtime/continual/triggers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace fmtrain {
 namespace {
 
-constexpr double kLeastDrop = 0.02;
+constexpr double kLeastDrop = 0.02, kZ95 = 1.6448536269514722;
 constexpr int64_t kLeastNew = 1000, kWeek = 7 * 24 * 60 * 60;
 
 double hours(int64_t seconds) { return static_cast<double>(seconds) / 3600; }
@@ -56,6 +57,10 @@ const char* trigger_name(TriggerKind kind) {
       return "manual";
   }
   return "";
+}
+
+double drop_lcb95(const Estimate& before, const Estimate& now) {
+  return before.value - now.value - kZ95 * std::hypot(before.standard_error, now.standard_error);
 }
 
 std::optional<TriggerKind> triggered(const TriggerInputs& in, const CycleSchedule& schedule, int64_t now) {

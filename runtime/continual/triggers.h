@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/continual/performance_estimate.h"
 #include "runtime/continual/schedule.h"
 
 namespace fmtrain {
@@ -21,6 +22,9 @@ struct TriggerInputs {
   int64_t new_labelled = 0, train_examples = 0;  ///< since the last cycle; of the champion's training set
   int64_t last_cycle = 0;                        ///< start of the last cycle
 };
+
+/// Lower 95 % bound (one-sided, normal) of `before` - `now`, two shares of different examples.
+double drop_lcb95(const Estimate& before, const Estimate& now);
 
 /// The first that holds, a person's wish first: manual; drift; measured drop (lower bound above 0.02); estimated drop; new
 /// labelled examples >= max(1,000, 10 % of the training set); schedule.

@@ -174,6 +174,46 @@ TEST_F(CycleTest, AnEarlierRunThatWakesUpWritesNothing) {
   EXPECT_EQ(code_of([&] { early.finish(begun, work); }), 9);
 }
 
+/// A cycle trains for hours; a rollback meanwhile has a higher fence of its own in aliases.json, and nothing to do with the cycle's.
+TEST_F(CycleTest, AChangeOfAliasesLeavesACycleGoing) {
+  run(posix_files(), path("registry"), 1);
+  run(posix_files(), path("registry"), 2);
+  Registry r = registry();
+  Cycles cycles(r, {3, {}});
+  CycleState state = cycles.begin({{"kind", "manual"}}, 3, 1);
+  RegistryWriter(r, {9, {}}).rollback(2, "bad in use", 1);
+  RegistryWriter writer(r, {10, {}});
+  SmallWork work(r, writer, 0.08);
+  EXPECT_EQ(cycles.finish(state, work).stage, CycleStage::kPublished);
+  EXPECT_EQ(cycles.highest_fence(), 3);
+}
+
+/// Generations of a lock begin anew where somebody removed lock.json; a writer must still come after those that were here.
+TEST_F(CycleTest, AFenceIsAboveAllBeforeIt) {
+  run(posix_files(), path("registry"), 7);  // nobody holds lock.json
+  Registry r = registry();
+  const LockIdentity me = this_process("here", "", 0);
+  for (const int64_t expected : {8, 9}) {
+    RegistryLock lock(r, me);
+    const Fence fence = lock.fence();
+    EXPECT_EQ(fence.generation, expected);
+    Lineage next = lineage(expected);
+    RegistryWriter writer(r, fence);
+    writer.add(model("w"), next);
+    writer.challenge(expected, 1);
+  }
+}
+
+TEST_F(CycleTest, AnAbandonedOneEndsTheCycle) {
+  Registry r = registry();
+  RegistryWriter writer(r, {1, {}});
+  Cycles cycles(r, {1, {}});
+  cycles.abandon(cycles.begin({{"kind", "manual"}}, 1, 1), "trains to NaN");
+  EXPECT_FALSE(cycles.unfinished());
+  EXPECT_EQ(Cycles::history(cycles.all())[0].outcome, CycleOutcome::kInconclusive);
+  EXPECT_EQ(cycles.begin({{"kind", "manual"}}, 2, 2).number, 2);
+}
+
 TEST_F(CycleTest, OneAtATime) {
   Registry r = registry();
   RegistryWriter writer(r, {1, {}});

@@ -172,7 +172,7 @@ TEST_F(RegistryTest, NamesAreSyncedBeforeWhatDependsOnThem) {
   Registry r(files, path("registry"));
   for (int64_t v = 1; v <= 3; ++v) publish(r, 1, model(std::to_string(v)), lineage(v, v - 1));
   const std::string versions = path("registry/versions");
-  const auto made = files.from("make " + path("registry/cycles"));
+  const auto made = files.from("make " + path("registry/texts"));
   ASSERT_GE(made.size(), 2u);
   EXPECT_EQ(made[1], "sync " + path("registry"));
   EXPECT_THAT(RegistryWriter(r, {1, {}}).prune(0), ElementsAre(1));
