@@ -192,6 +192,18 @@ void write_file_atomic(FileOps& files, const std::string& path, const std::strin
   require(replace_file(files, path, content), path, "write");
 }
 
+void remove_temporaries(FileOps& files, const std::string& directory, const std::function<bool(const std::string& name)>& mine) {
+  constexpr size_t kDigits = 16;  // temporary_beside
+  std::vector<std::string> names;
+  if (files.list(directory, &names) != 0) return;
+  for (const auto& name : names) {
+    const size_t mark = name.rfind(".tmp-");
+    const bool temporary = mark != std::string::npos && name.size() - mark == 5 + kDigits &&
+                           name.find_first_not_of("0123456789abcdef", mark + 5) == std::string::npos;
+    if (temporary && mine(name.substr(0, mark))) files.unlink(directory + "/" + name);
+  }
+}
+
 void remove_tree(FileOps& files, const std::string& path) {
   if (files.unlink(path) == 0) return;
   std::vector<std::string> names;

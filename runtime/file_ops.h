@@ -3,6 +3,7 @@
 #pragma once
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,10 @@ std::string read_file(FileOps& files, const std::string& path, size_t limit, Lin
 int replace_file(FileOps& files, const std::string& path, const std::string& content);
 /// The same; throws StorageError naming the file.
 void write_file_atomic(FileOps& files, const std::string& path, const std::string& content);
+
+/// Removes the temporaries that killed replace_file()s left in `directory` beside files whose names `mine` says yes to, as far as
+/// possible. Nobody may be replacing them meanwhile.
+void remove_temporaries(FileOps& files, const std::string& directory, const std::function<bool(const std::string& name)>& mine);
 
 /// Remove a file or a directory with all it holds, as far as possible; links are removed, not followed. (Not
 /// std::filesystem::remove_all: LibTorch brings a copy of that symbol which crashes.)

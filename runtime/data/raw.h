@@ -31,7 +31,14 @@ std::vector<RawText> read_jsonl(const std::string& file, const std::string& cont
 /// data_full.json of CLINC150: lists of [text, intent] under "train", "val", "test". The out-of-scope lists are left out.
 std::vector<RawText> read_clinc150(const std::string& file, const std::string& content, const std::string& split);
 
-/// By format (kAuto: from task and extension). *sha256: of the very bytes that were read, for the file may change meanwhile.
+/// Throws DataError "file:line: ..." where `content` is not UTF-8 or holds a NUL.
+void check_utf8(const std::string& file, const std::string& content);
+
+/// By format (kAuto: from task and the extension of `file`), of bytes that were read before. `split`: of CLINC150.
+std::vector<RawText> parse_raw(const std::string& file, const std::string& content, Task task, Format format, const Columns& columns,
+                               const std::string& split, std::string* scheme);
+
+/// parse_raw() of a file. *sha256: of the very bytes that were read, for the file may change meanwhile.
 std::vector<RawText> read_raw(const std::string& file, Task task, Format format, const Columns& columns, const std::string& split, std::string* scheme,
                               std::string* sha256 = nullptr);
 

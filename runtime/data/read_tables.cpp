@@ -116,14 +116,14 @@ Format format_of(const std::string& file, Task task, Format format) {
   throw DataError(file + ": cannot tell the format from the name; set data.format");
 }
 
+}  // namespace
+
 void check_utf8(const std::string& file, const std::string& content) {
   size_t bad = 0;
   if (valid_utf8(content, &bad)) return;
   const auto line = 1 + std::count(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
   fail_at(file, line, "byte " + std::to_string(bad) + " of the file: invalid UTF-8 or NUL");
 }
-
-}  // namespace
 
 std::vector<RawText> read_table(const std::string& file, const std::string& content, const Columns& columns, char separator) {
   Table table(file, content, separator);
@@ -175,11 +175,8 @@ std::vector<RawText> read_clinc150(const std::string& file, const std::string& c
   return texts;
 }
 
-std::vector<RawText> read_raw(const std::string& file, Task task, Format format, const Columns& columns, const std::string& split, std::string* scheme,
-                              std::string* sha256) {
-  if (!std::filesystem::is_regular_file(file)) throw DataError(file + ": no such file");
-  const auto content = read_file(posix_files(), file, kMaxFile);
-  if (sha256) *sha256 = sha256_hex(content.data(), content.size());
+std::vector<RawText> parse_raw(const std::string& file, const std::string& content, Task task, Format format, const Columns& columns,
+                               const std::string& split, std::string* scheme) {
   check_utf8(file, content);
   const Format found = format_of(file, task, format);
   if ((found == Format::kConll) != (task == Task::kTokenClassification))
@@ -192,6 +189,14 @@ std::vector<RawText> read_raw(const std::string& file, Task task, Format format,
     case Format::kClinc150: return read_clinc150(file, content, split);
     default: throw DataError(file + ": is a prepared file, not raw text");
   }
+}
+
+std::vector<RawText> read_raw(const std::string& file, Task task, Format format, const Columns& columns, const std::string& split, std::string* scheme,
+                              std::string* sha256) {
+  if (!std::filesystem::is_regular_file(file)) throw DataError(file + ": no such file");
+  const auto content = read_file(posix_files(), file, kMaxFile);
+  if (sha256) *sha256 = sha256_hex(content.data(), content.size());
+  return parse_raw(file, content, task, format, columns, split, scheme);
 }
 
 }  // namespace fmtrain
