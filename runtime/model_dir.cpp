@@ -9,6 +9,7 @@
 #include <set>
 
 #include "runtime/checkpoint/safetensors.h"
+#include "runtime/data/dataset_info.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
 
@@ -63,7 +64,9 @@ bool ignorable(const std::string& name) {
   return name == "bert.embeddings.position_ids" || name.compare(0, 4, "cls.") == 0 || name.compare(0, 11, "bert.pooler") == 0;
 }
 
-bool is_head(const std::string& name) { return name.compare(0, 11, "classifier.") == 0 || name.compare(0, 11, "bert.pooler") == 0; }
+bool is_classifier(const std::string& name) { return name.starts_with("classifier."); }
+
+bool is_head(const std::string& name) { return is_classifier(name) || name.compare(0, 11, "bert.pooler") == 0; }
 
 at::ScalarType scalar_type(const std::string& dtype) { return dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : dtype == "BF16" ? at::kBFloat16 : at::kByte; }
 
@@ -94,6 +97,32 @@ void load_one(const SafetensorsFile& file, const std::string& path, size_t index
     target.narrow(0, at, source.numel()).copy_(source);
     at += source.numel();
   });
+}
+
+/// The rows of those labels that the stored head has.
+void load_rows(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p, const HeadLabels& head,
+               Sha256& hash) {
+  auto shape = p.value.sizes().vec();
+  shape[0] = std::ssize(head.stored);
+  if (file.header().tensors[index].shape != shape)
+    throw ConfigError(path + ": tensor " + quoted(file.header().tensors[index].name) + ": has not one row for each of the " +
+                      std::to_string(head.stored.size()) + " labels in fmtrain.json");
+  NamedParameter stored{p.name, at::empty(shape, at::kFloat)};
+  load_one(file, path, index, stored, hash);
+  const at::NoGradGuard no_grad;
+  for (size_t row = 0; row < head.wanted.size(); ++row) {
+    const auto found = std::find(head.stored.begin(), head.stored.end(), head.wanted[row]);
+    if (found != head.stored.end()) p.value.data()[static_cast<int64_t>(row)].copy_(stored.value[found - head.stored.begin()]);
+  }
+}
+
+/// How many rows of the head came from the file, for the log.
+std::string head_note(const HeadLabels& head) {
+  const auto kept = std::count_if(head.wanted.begin(), head.wanted.end(), [&](const auto& label) {
+    return std::find(head.stored.begin(), head.stored.end(), label) != head.stored.end();
+  });
+  const auto added = std::ssize(head.wanted) - kept;
+  return "head: " + std::to_string(kept) + " labels as in the model, " + std::to_string(added) + " new";
 }
 
 void erase_code(Json& json) {
@@ -225,7 +254,30 @@ ModelConfig read_model_config(const std::string& dir) {
   return c;
 }
 
-LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
+std::optional<std::vector<std::string>> stored_labels(const std::string& dir, Task task) {
+  const std::string file = dir + "/fmtrain.json";
+  if (!fs::exists(file)) return {};
+  const Json json = read_json(file);
+  try {
+    if (!json.is_object()) throw std::runtime_error("is not a JSON object");
+    if (json.at("task") != (task == Task::kTokenClassification ? "token-classification" : "sequence-classification"))
+      return std::vector<std::string>{};
+    auto labels = json.at("labels").get<std::vector<std::string>>();
+    check_labels(labels, task);
+    return labels;
+  } catch (const std::exception& error) {
+    throw ConfigError(file + ": " + error.what());
+  }
+}
+
+std::vector<std::string> grown_labels(std::vector<std::string> before, const std::vector<std::string>& found) {
+  const std::set<std::string> known(before.begin(), before.end());
+  for (const auto& label : found)
+    if (!known.contains(label)) before.push_back(label);
+  return before;
+}
+
+LoadedWeights load_weights(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head) {
   const std::string path = dir + "/model.safetensors";
   const SafetensorsFile file(path);
   LoadedWeights result;
@@ -237,10 +289,12 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
     const auto name = renamed(original);
     auto& parameters = model.parameters();
     const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == name; });
-    const bool other_head = found != parameters.end() && name.compare(0, 11, "classifier.") == 0 && file.header().tensors[i].shape != found->value.sizes().vec();
+    const bool classifier = found != parameters.end() && is_classifier(name);
+    const bool other_head =
+        classifier && (head ? head->stored.empty() : file.header().tensors[i].shape != found->value.sizes().vec());
     if (found != parameters.end() && !other_head) {
       if (!loaded.insert(name).second) throw ConfigError(path + ": two tensors are named " + quoted(name));
-      load_one(file, path, i, *found, hash);
+      classifier && head ? load_rows(file, path, i, *found, *head, hash) : load_one(file, path, i, *found, hash);
     } else if (ignorable(name) || other_head) {
       result.notes.push_back("not used: " + original);
       file.read(i, [&](std::string_view piece) { hash.update(piece.data(), piece.size()); });
@@ -253,6 +307,7 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir) {
     if (!is_head(p.name)) throw ConfigError(path + ": no tensor for " + p.name);
     result.notes.push_back("new: " + p.name);
   }
+  if (head && !head->stored.empty()) result.notes.push_back(head_note(*head));
   model.parameters_changed();
   result.sha256 = hash.hex();
   return result;

@@ -1,6 +1,7 @@
 // Hugging Face model directories: read config and weights with every tensor accounted for, write the result of a run.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,24 @@ struct LoadedWeights {
   std::vector<std::string> notes;  ///< ignored tensors and new parameters, a line each
 };
 
+/// Labels by the rows of a head.
+struct HeadLabels {
+  std::vector<std::string> stored;  ///< in the directory; empty: a head of another task
+  std::vector<std::string> wanted;  ///< in the model
+};
+
+/// Labels of the head in `dir` by its rows, where write_model_dir wrote it for `task`; empty: for another task; absent: it has
+/// no fmtrain.json, so nobody knows. Throws ConfigError where fmtrain.json cannot be used.
+std::optional<std::vector<std::string>> stored_labels(const std::string& dir, Task task);
+
+/// All of `before` in their order, then those of `found` that are new. Of a tagger's labels pairs stay together.
+std::vector<std::string> grown_labels(std::vector<std::string> before, const std::vector<std::string>& found);
+
 /// Fill `model` from dir/model.safetensors. Names with and without "bert.", and gamma/beta for norms, are accepted. Every
-/// tensor of the file is used or listed as ignored, every parameter is loaded or a new head; else ConfigError.
-LoadedWeights load_weights(TaskModel& model, const std::string& dir);
+/// tensor of the file is used or listed as ignored, every parameter is loaded or a new head; else ConfigError. With `head`,
+/// rows of the classifier are found by their labels: a label that is not stored keeps its row's initial values. Without, a
+/// classifier of another shape is a new head.
+LoadedWeights load_weights(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head = {});
 
 /// SHA-256 over the parameters in name order: name, shape, fp32 bytes.
 std::string weights_sha256(TaskModel& model);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 
 #include "runtime/data/prepare.h"
@@ -12,6 +13,8 @@
 
 namespace fmtrain {
 namespace {
+
+using ModelLabels = std::optional<std::vector<std::string>>;
 
 PrepareOptions options_of(const Config& config, const char* split, const std::vector<std::string>& labels) {
   return {config.model.task, config.data.format, split, config.data.columns, config.data.max_length, config.data.overlong, labels};
@@ -38,20 +41,32 @@ std::unique_ptr<Dataset> open_split(const Config& config, Communicator& comm, co
   auto data = open_dataset(prepared_in_cache(input, options, tokenizer), tokenizer.vocab_size(), limit);
   if (data->info().task != config.model.task) throw DataError(input + ": was prepared for another task than model.task");
   if (data->info().tokenizer_sha256 != tokenizer.sha256()) throw DataError(input + ": was prepared with another tokenizer than the model's; prepare it again");
-  if (data->info().labels != labels) throw DataError(input + ": its labels differ from those of data.train");
+  if (data->info().labels != labels)
+    throw DataError(input + ": its labels differ from those of data.train; name the raw file instead, or prepare it with --labels-of");
   if (data->size() == 0) throw DataError(input + ": holds no sample");
   must_agree(comm, input, data->info());
   return data;
 }
 
-std::vector<std::string> training_labels(const Config& config, const Tokenizer& tokenizer) {
-  const auto options = options_of(config, "train", {});
-  if (is_prepared(config.data.train, config.data.format))
-    return open_dataset(config.data.train, tokenizer.vocab_size())->info().labels;
-  return labels_of(config.data.train, options);
+ModelLabels labels_of_model(const Config& config, const std::string& dir) {
+  if (config.model.init == Init::kRandom) return {};
+  return stored_labels(dir, config.model.task);
 }
 
-std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, at::Device device) {
+/// Those of the model, where it has a head of this task, then those of data.train that are new.
+std::vector<std::string> training_labels(const Config& config, const Tokenizer& tokenizer, const ModelLabels& of_model) {
+  const auto& train = config.data.train;
+  const auto before = of_model.value_or(std::vector<std::string>{});
+  if (!is_prepared(train, config.data.format)) return grown_labels(before, labels_of(train, options_of(config, "train", {})));
+  const auto found = open_dataset(train, tokenizer.vocab_size())->info().labels;
+  auto labels = grown_labels(before, found);
+  if (labels != found)
+    throw DataError(train + ": was prepared with other labels than the " + std::to_string(before.size()) +
+                    " of the model, which come first; name the raw file in data.train, and the run prepares it for them");
+  return labels;
+}
+
+std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, const ModelLabels& of_model, at::Device device) {
   ModelConfig shape = read_model_config(inputs.model_dir);
   shape.task = config.model.task;
   shape.pooling = config.model.pooling;
@@ -70,7 +85,8 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, a
   const bool pretrained = config.model.init == Init::kPretrained;
   auto model = make_bert(shape, config.run.seed, pretrained ? Initial::kHead : Initial::kAll);
   if (pretrained) {
-    const auto loaded = load_weights(*model, inputs.model_dir);
+    const auto head = of_model ? std::optional(HeadLabels{*of_model, inputs.labels}) : std::nullopt;
+    const auto loaded = load_weights(*model, inputs.model_dir, head);
     inputs.base_sha256 = loaded.sha256;
     inputs.notes.insert(inputs.notes.end(), loaded.notes.begin(), loaded.notes.end());
   }
@@ -85,20 +101,22 @@ RunInputs load_inputs(const Config& config, Communicator& comm, at::Device devic
   RunInputs inputs;
   inputs.model_dir = resolve_model(config.model.path);
   inputs.tokenizer = load_tokenizer(inputs.model_dir);
-  inputs.labels = training_labels(config, *inputs.tokenizer);
+  const auto of_model = labels_of_model(config, inputs.model_dir);
+  inputs.labels = training_labels(config, *inputs.tokenizer, of_model);
   const auto open = [&](const std::string& file, const char* split, int64_t limit) {
     return open_split(config, comm, *inputs.tokenizer, file, split, inputs.labels, limit);
   };
   inputs.train = open(config.data.train, "train", config.data.limit.value_or(-1));
   inputs.validation = open(config.data.validation, "val", -1);
   inputs.test = open(config.data.test, "test", -1);
-  inputs.model = make_model(config, inputs, device);
+  inputs.model = make_model(config, inputs, of_model, device);
   return inputs;
 }
 
 std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config) {
-  const auto tokenizer = load_tokenizer(resolve_model(config.model.path));
-  const auto labels = training_labels(config, *tokenizer);
+  const auto dir = resolve_model(config.model.path);
+  const auto tokenizer = load_tokenizer(dir);
+  const auto labels = training_labels(config, *tokenizer, labels_of_model(config, dir));
   const auto& d = config.data;
   std::vector<std::pair<std::string, std::string>> files;
   for (const auto& [name, split, input] : {std::tuple{"train", "train", d.train}, {"validation", "val", d.validation}, {"test", "test", d.test}})

@@ -21,6 +21,10 @@ struct DatasetInfo {
   std::string content_sha256;       ///< of all that training uses of it: equal files and equal contents of files have the same
 };
 
+/// Throws std::runtime_error unless `labels` are as prepare numbers them: 1 to 100,000, none twice; for token classification "O",
+/// then "B-X", "I-X" of each type.
+void check_labels(const std::vector<std::string>& labels, Task task);
+
 /// A file with more ids than this (512 MiB) is not read into memory; each rank holds its own copy. Below, memory is five times as fast.
 inline constexpr int64_t kTokensInMemory = int64_t{128} << 20;
 

@@ -58,18 +58,6 @@ int64_t count_in(const Json& json, const char* name) {
   return value.get<int64_t>();
 }
 
-/// As prepare numbers them: for tagging "O", then "B-X", "I-X" of each type.
-void check_labels(const DatasetInfo& info) {
-  const auto& labels = info.labels;
-  if (labels.empty() || labels.size() > 100'000) throw std::runtime_error(std::to_string(labels.size()) + " labels");
-  if (std::set<std::string>(labels.begin(), labels.end()).size() != labels.size()) throw std::runtime_error("a label occurs twice");
-  if (info.task == Task::kSequenceClassification) return;
-  bool pairs = labels[0] == "O" && labels.size() % 2 == 1;
-  for (size_t i = 1; pairs && i < labels.size(); i += 2)
-    pairs = labels[i].size() > 2 && labels[i].starts_with("B-") && labels[i + 1] == "I-" + labels[i].substr(2);
-  if (!pairs) throw std::runtime_error("the labels are not O, then B- and I- of each type");
-}
-
 /// Fills *hashes with what it says about the arrays.
 DatasetInfo parse_description(const std::string& file, const std::vector<uint8_t>& bytes, Json* hashes) {
   try {
@@ -87,7 +75,7 @@ DatasetInfo parse_description(const std::string& file, const std::vector<uint8_t
     info.texts = count_in(json, "texts");
     info.truncated_texts = count_in(json, "truncated_texts");
     info.lost_words = count_in(json, "lost_words");
-    check_labels(info);
+    check_labels(info.labels, info.task);
     *hashes = json.at("xxh3");
     return info;
   } catch (const std::exception& error) {
@@ -182,6 +170,16 @@ std::string temporary_beside(const std::string& path) {
 }
 
 }  // namespace
+
+void check_labels(const std::vector<std::string>& labels, Task task) {
+  if (labels.empty() || labels.size() > 100'000) throw std::runtime_error(std::to_string(labels.size()) + " labels");
+  if (std::set<std::string>(labels.begin(), labels.end()).size() != labels.size()) throw std::runtime_error("a label occurs twice");
+  if (task == Task::kSequenceClassification) return;
+  bool pairs = labels[0] == "O" && labels.size() % 2 == 1;
+  for (size_t i = 1; pairs && i < labels.size(); i += 2)
+    pairs = labels[i].size() > 2 && labels[i].starts_with("B-") && labels[i + 1] == "I-" + labels[i].substr(2);
+  if (!pairs) throw std::runtime_error("the labels are not O, then B- and I- of each type");
+}
 
 void write_dataset_file(const DatasetFile& data, const std::string& path) {
   const std::string temporary = temporary_beside(path), folder = std::filesystem::path(path).parent_path().string();
