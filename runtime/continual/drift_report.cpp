@@ -50,11 +50,11 @@ void require_an_alarm_possible(const DriftOptions& options) {
                       std::to_string(options.alpha) + " or less, so no drift is ever found: take 1 / alpha - 1 or more");
 }
 
-double severity(const DriftSample& reference, int64_t window, const MmdTest& test, const DriftOptions& options,
+/// `pool`: of the reference and the window.
+double severity(const PairDistances& pool, int64_t reference, const MmdTest& test, const DriftOptions& options,
                 const Ranks& ranks) {
-  const int64_t part = std::min(window, reference.examples() / 2);
-  auto usual =
-      mmd2_of_splits(reference.features, reference.dims, part, options.splits, test.sigma, options.seed ^ kOtherSeed, ranks);
+  const int64_t part = std::min(pool.points() - reference, reference / 2);
+  auto usual = mmd2_of_splits(pool, reference, part, options.splits, test.sigma, options.seed ^ kOtherSeed, ranks);
   std::sort(usual.begin(), usual.end());
   const double limit = percentile(usual, 0.95);
   return limit > 0 ? std::max(0.0, test.mmd2 / limit) : 0;
@@ -137,8 +137,9 @@ DriftReport check_drift(const DriftSample& reference, const DriftSample& window,
   require(report.reference >= options.least_window, "the reference is smaller than a window may be");
   require_usable(reference, "reference");
   require_usable(window, "window");
-  report.mmd = mmd_test(reference.features, window.features, reference.dims, options.permutations, options.seed, ranks);
-  report.severity = severity(reference, report.window, report.mmd, options, ranks);
+  const PairDistances pool = pool_of(reference.features, window.features, reference.dims, ranks);
+  report.mmd = mmd_test(pool, report.reference, options.permutations, options.seed, ranks);
+  report.severity = severity(pool, report.reference, report.mmd, options, ranks);
   report.ks_p = ks_of_components(reference, window, options.components);
   explain_classes(reference, window, report);
   explain_quantities(reference, window, report);

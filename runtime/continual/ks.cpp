@@ -39,8 +39,9 @@ double exact_tail(int64_t m, int64_t n, int64_t h) {
     double left = 1;
     for (int64_t j = low; j <= high; ++j) {
       auto& cell = touched[static_cast<size_t>(j)];
-      const auto down = static_cast<double>(i), right = static_cast<double>(j);
-      cell = i + j == 0 ? 0 : (down * cell + right * left) / (down + right);
+      // Quotients first: a cell waits for the one to its left, and should not wait for a division too.
+      const auto down = static_cast<double>(i), right = static_cast<double>(j), steps = down + right;
+      cell = i + j == 0 ? 0 : down / steps * cell + right / steps * left;
       left = cell;
     }
   }

@@ -22,27 +22,38 @@ struct MmdTest {
   double sigma = 0;  ///< median distance of all pairs of the pool of both samples
 };
 
-/// x: [m, dims], y: [n, dims], m and n >= 2. With 500 permutations the smallest p is 0.002.
+/// Distances of the pool of x [m, dims] and y [n, dims], in this order; m and n >= 2. Most of a test's time goes into them.
+PairDistances pool_of(std::span<const float> x, std::span<const float> y, int64_t dims, const Ranks& ranks = {});
+
+/// Of the first `m` rows of a pool and the others. With 500 permutations the smallest p is 0.002.
+MmdTest mmd_test(const PairDistances& pool, int64_t m, int64_t permutations, uint64_t seed, const Ranks& ranks = {});
 MmdTest mmd_test(std::span<const float> x, std::span<const float> y, int64_t dims, int64_t permutations, uint64_t seed,
                  const Ranks& ranks = {});
 
-/// MMD^2 of `splits` random splits of one sample [n, dims] into `part` rows and the others: how large the distance is without
-/// drift. 2 <= part <= n - 2.
-std::vector<double> mmd2_of_splits(std::span<const float> rows, int64_t dims, int64_t part, int64_t splits, double sigma,
+/// MMD^2 of `count` random splits of the first `m` rows of a pool into `part` of them and the others: how large the distance is
+/// without drift. 2 <= part <= m - 2.
+std::vector<double> mmd2_of_splits(const PairDistances& pool, int64_t m, int64_t part, int64_t count, double sigma,
                                    uint64_t seed, const Ranks& ranks = {});
 
 // ---- the parts, each a function of its arguments alone --------------------------------------------------------------------
 
-/// One column a split of a pool of n rows: 1 for the rows of the first part. [n, columns], fp64.
-/// random_splits draws `part` of n rows without replacement, by a partial Fisher-Yates shuffle.
-at::Tensor random_splits(int64_t n, int64_t part, int64_t columns, uint64_t seed);
+/// Splits of the first `points` rows of a pool into two parts, of which one is named. MMD^2 is the same whichever it is; the
+/// work grows with the square of its size.
+struct Splits {
+  int64_t points = 0, part = 0;             ///< rows; of the named part
+  std::vector<std::vector<int32_t>> named;  ///< of each split the rows of that part, ascending
+};
 
-/// The share of this rank: for each of its blocks the sum of k over all pairs, and for each split over the pairs with both rows
-/// in the first part, and over the rows of the first part with all others. [all blocks, 1 + 2 columns], 0 for other ranks'
-/// blocks.
-at::Tensor kernel_sums(const PairDistances& distances, double sigma, const at::Tensor& splits);
+/// `count` draws of `part` rows without replacement, each by a partial Fisher-Yates shuffle, or where that is less, of the rows
+/// of the other part.
+Splits random_splits(int64_t points, int64_t part, int64_t count, uint64_t seed);
 
-/// MMD^2 of each split from all ranks' sums, added in the order of blocks. `part`: rows of the first part.
-std::vector<double> mmd2_from_sums(const at::Tensor& sums, int64_t points, int64_t part);
+/// The share of this rank: for each of its blocks the sum of k over all pairs of the first `points` rows, then for each split
+/// the sum over the pairs with both rows in the named part, then for each split that over the rows of the named part with all
+/// others. [all blocks, 1 + 2 splits], 0 for other ranks' blocks. Sums run in an order that depends on nothing but the rows.
+std::vector<double> kernel_sums(const PairDistances& pool, double sigma, const Splits& splits);
+
+/// MMD^2 of each split from all ranks' sums, added in the order of blocks.
+std::vector<double> mmd2_from_sums(std::span<const double> sums, const Splits& splits);
 
 }  // namespace fmtrain

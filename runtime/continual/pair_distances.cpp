@@ -11,9 +11,30 @@
 namespace fmtrain {
 namespace {
 
+/// Below this share of |a|^2 + |b|^2 most digits of |a|^2 + |b|^2 - 2 a.b are lost: such pairs are measured coordinate by
+/// coordinate, so equal rows are at distance 0.
+constexpr double kNear = 1e-8;
+
+double squared_distance(const double* a, const double* b, int64_t dims) {
+  double sum = 0;
+  for (int64_t d = 0; d < dims; ++d) sum += (a[d] - b[d]) * (a[d] - b[d]);
+  return sum;
+}
+
 at::Tensor squared_distances(const at::Tensor& a, const at::Tensor& b) {
-  auto d = at::mm(a, b.t()).mul_(-2);
-  return d.add_(a.square().sum(1, true)).add_(b.square().sum(1)).clamp_min_(0);
+  auto distances = at::mm(a, b.t());
+  const auto of_a = a.square().sum(1), of_b = b.square().sum(1);
+  const auto *x = a.const_data_ptr<double>(), *y = b.const_data_ptr<double>();
+  const auto *xx = of_a.const_data_ptr<double>(), *yy = of_b.const_data_ptr<double>();
+  auto* d = distances.data_ptr<double>();
+  const int64_t dims = a.size(1), rows = a.size(0), columns = b.size(0);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c, ++d) {
+      const double both = xx[r] + yy[c];
+      *d = both - 2 * *d;
+      if (*d <= kNear * both) *d = squared_distance(x + r * dims, y + c * dims, dims);
+    }
+  return distances;
 }
 
 /// Of a pair (r, c) and (c, r) only the first is kept, and no row is paired with itself.
@@ -57,8 +78,8 @@ double PairDistances::median(const Ranks& ranks) const {
   Pieces pieces;
   for (const auto& block : mine_) pieces.emplace_back(block.const_data_ptr<double>(), static_cast<size_t>(block.numel()));
   const int64_t pairs = points_ * (points_ - 1) / 2;
-  const double upper = std::sqrt(order_statistic(pieces, pairs / 2, ranks));
-  return pairs % 2 ? upper : (std::sqrt(order_statistic(pieces, pairs / 2 - 1, ranks)) + upper) / 2;
+  const auto middle = order_statistics(pieces, {(pairs - 1) / 2, pairs / 2}, ranks);
+  return (std::sqrt(middle[0]) + std::sqrt(middle[1])) / 2;
 }
 
 }  // namespace fmtrain

@@ -18,7 +18,7 @@ class PairDistances {
  public:
   static constexpr int64_t kTile = 512;
 
-  /// rows: [n, dims], n >= 2. Computes this rank's blocks in fp64: |a|^2 + |b|^2 - 2 a.b, at least 0.
+  /// rows: [n, dims], n >= 2. Computes this rank's blocks in fp64. Equal rows are at distance 0.
   PairDistances(std::span<const float> rows, int64_t dims, const Ranks& ranks);
 
   int64_t points() const { return points_; }

@@ -47,13 +47,9 @@ TEST(GoldenDrift, MmdAndMedianDistance) {
     auto pool = x;
     pool.insert(pool.end(), y.begin(), y.end());
     const PairDistances distances(pool, dims, {});
-    const Json& chosen = one.at("splits");
-    auto splits = at::zeros({distances.points(), static_cast<int64_t>(chosen.size())}, at::kDouble);
-    for (size_t s = 0; s < chosen.size(); ++s)
-      for (const int64_t row : chosen[s]) splits[row][static_cast<int64_t>(s)] = 1;
-    expect_near(
-        mmd2_from_sums(kernel_sums(distances, test.sigma, splits), distances.points(), static_cast<int64_t>(chosen[0].size())),
-        list<double>(one.at("mmd2_of_splits")));
+    Splits splits{distances.points(), std::ssize(one.at("splits")[0]), {}};
+    for (const Json& rows : one.at("splits")) splits.named.push_back(list<int32_t>(rows));
+    expect_near(mmd2_from_sums(kernel_sums(distances, test.sigma, splits), splits), list<double>(one.at("mmd2_of_splits")));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "bench/continual/samples.h"
@@ -19,21 +20,62 @@ namespace fmtrain {
 namespace {
 
 /// Ranks one after the other: each adds what the ones before wrote down. Only for functions with one collective call each.
-at::Tensor sums_of(const std::vector<float>& pool, int64_t dims, double sigma, const at::Tensor& splits, int ranks) {
-  at::Tensor all;
+std::vector<double> sums_of(const std::vector<float>& pool, int64_t dims, double sigma, const Splits& splits, int ranks) {
+  std::vector<double> all;
   for (int r = 0; r < ranks; ++r) {
     const PairDistances distances(pool, dims, {r, ranks});
     const auto mine = kernel_sums(distances, sigma, splits);
-    all = all.defined() ? all + mine : mine;
+    all.resize(mine.size(), 0.0);
+    for (size_t i = 0; i < mine.size(); ++i) all[i] += mine[i];
   }
   return all;
 }
 
 TEST(Mmd, TheSameBitsForEveryNumberOfRanks) {
-  const auto pool = normal_rows(1500, 8, 1);  // three tiles, six blocks
-  const auto splits = random_splits(1500, 600, 20, 3);
-  const auto one = mmd2_from_sums(sums_of(pool, 8, 2.5, splits, 1), 1500, 600);
-  for (const int ranks : {2, 3, 6, 8}) EXPECT_EQ(mmd2_from_sums(sums_of(pool, 8, 2.5, splits, ranks), 1500, 600), one) << ranks;
+  const auto pool = normal_rows(1500, 8, 1);   // three tiles, six blocks
+  for (const int64_t points : {1500, 1100}) {  // all of them, and a part that ends inside a tile
+    const auto splits = random_splits(points, 600, 20, 3);
+    const auto one = mmd2_from_sums(sums_of(pool, 8, 2.5, splits, 1), splits);
+    for (const int ranks : {2, 3, 6, 8}) EXPECT_EQ(mmd2_from_sums(sums_of(pool, 8, 2.5, splits, ranks), splits), one) << ranks;
+  }
+}
+
+/// A sum over all pairs of each kind, as the formula has it.
+TEST(Mmd, OfAPartOfThePoolAsOfThatPartAlone) {
+  const auto pool = normal_rows(1500, 8, 1);
+  const std::vector<float> part(pool.begin(), pool.begin() + 700 * 8);
+  const auto splits = random_splits(700, 650, 5, 3);
+  EXPECT_EQ(splits.part, 50);  // the smaller one is named
+  const auto of_part = mmd2_from_sums(sums_of(part, 8, 2.5, splits, 1), splits);
+  const auto of_pool = mmd2_from_sums(sums_of(pool, 8, 2.5, splits, 1), splits);
+  ASSERT_EQ(of_part.size(), 5u);
+  for (size_t s = 0; s < 5; ++s) {
+    std::vector<bool> named(700, false);
+    for (const auto row : splits.named[s]) named[static_cast<size_t>(row)] = true;
+    double sums[3] = {};
+    for (size_t i = 0; i < 700; ++i)
+      for (size_t j = i + 1; j < 700; ++j) {
+        double square = 0;
+        for (size_t d = 0; d < 8; ++d) square += std::pow(double{part[8 * i + d]} - double{part[8 * j + d]}, 2);
+        sums[named[i] + named[j]] += std::exp(-square / (2 * 2.5 * 2.5));
+      }
+    const double expected = 2 * sums[2] / (50 * 49) + 2 * sums[0] / (650 * 649) - 2 * sums[1] / (50 * 650);
+    EXPECT_NEAR(of_part[s], expected, 1e-12);
+    EXPECT_NEAR(of_pool[s], expected, 1e-12);
+  }
+}
+
+/// Of rows of any direction the difference of products is a little above 0, or below.
+TEST(Mmd, EqualRowsAreAtDistanceZero) {
+  auto pool = normal_rows(600, 768, 5);
+  std::copy(pool.begin(), pool.begin() + 300 * 768, pool.begin() + 300 * 768);  // row i + 300 is row i
+  pool[599 * 768] = std::nextafter(pool[599 * 768], 9.0f);                      // but for the last one, by one bit
+  const PairDistances distances(pool, 768, {});
+  const auto block = distances.block(0);  // rows of the first tile: 0 to 511
+  for (int64_t i = 0; i < 212; ++i) EXPECT_EQ(block[i][i + 300].item<double>(), 0) << i;
+  const double step = double{pool[599 * 768]} - double{pool[299 * 768]};
+  EXPECT_GT(step, 0);
+  EXPECT_EQ(distances.block(1)[299][599 - 512].item<double>(), step * step);
 }
 
 /// Ranks as threads, with sums that are added in the order in which they come.
@@ -120,11 +162,19 @@ TEST(Mmd, EqualPointsAreNoDrift) {
 }
 
 TEST(Mmd, SplitsDrawEveryRowEquallyOften) {
-  const auto splits = random_splits(50, 10, 4000, 1);
-  EXPECT_EQ(splits.sum(0).eq(10).all().item<bool>(), true);
-  const auto of_rows = splits.sum(1);  // mean 800, standard deviation 25.3
-  EXPECT_GT(of_rows.min().item<double>(), 800 - 5 * 25.3);
-  EXPECT_LT(of_rows.max().item<double>(), 800 + 5 * 25.3);
+  for (const int64_t part : {10, 40}) {  // of 40 the 10 others are drawn
+    const auto splits = random_splits(50, part, 4000, 1);
+    EXPECT_EQ(splits.part, 10);
+    ASSERT_EQ(splits.named.size(), 4000u);
+    std::vector<int> often(50, 0);  // mean 800, standard deviation 25.3
+    for (const auto& rows : splits.named) {
+      EXPECT_EQ(std::set<int32_t>(rows.begin(), rows.end()).size(), 10u);
+      EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end()));
+      for (const auto row : rows) ++often.at(static_cast<size_t>(row));
+    }
+    EXPECT_GT(*std::min_element(often.begin(), often.end()), 800 - 5 * 25.3);
+    EXPECT_LT(*std::max_element(often.begin(), often.end()), 800 + 5 * 25.3);
+  }
 }
 
 /// Few of the runs that bench/continual/simulate makes: a test without level or without power would not pass.
@@ -150,8 +200,10 @@ TEST(OrderStatistic, ExactOverRanksAndWithoutMarkedPlaces) {
                       for (auto& c : counts) c *= 2;
                     }};
   for (size_t k = 0; k < sorted.size(); ++k) {
-    EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(k), {}), sorted[k]);
-    EXPECT_EQ(order_statistic({values}, static_cast<int64_t>(2 * k + 1), twice), sorted[k]);
+    const auto at = static_cast<int64_t>(k);
+    EXPECT_EQ(order_statistics({values}, {at}, {}), std::vector{sorted[k]});
+    EXPECT_EQ(order_statistics({values}, {2 * at + 1}, twice), std::vector{sorted[k]});
+    EXPECT_EQ(order_statistics({values}, {at, 0, at}, {}), (std::vector{sorted[k], sorted[0], sorted[k]}));
   }
 }
 
