@@ -18,6 +18,7 @@ void add_score(CLI::App& app, Action& action);
 void add_checkpoint(CLI::App& app, Action& action);
 void add_config(CLI::App& app, Action& action);
 void add_version(CLI::App& app, Action& action);
+void add_continual(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_read_prepared(CLI::App& app, Action& action);  ///< trial_read.h
 

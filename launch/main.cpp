@@ -32,7 +32,7 @@ int run(int argc, char** argv) {
   app.name("fmtrain");
   app.require_subcommand(1);
   Action action;
-  for (auto* add : {add_train, add_check, add_prepare, add_eval, add_predict, add_tokenize, add_score, add_checkpoint, add_config, add_version, add_bench,
+  for (auto* add : {add_train, add_check, add_prepare, add_eval, add_predict, add_tokenize, add_score, add_checkpoint, add_config, add_version, add_continual, add_bench,
                     add_read_prepared})
     add(app, action);
   try {

@@ -1,6 +1,7 @@
 # Continual fine-tuning: drift, gate, registry, cycles.
 fmtrain_test(drift_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES
-  unit/continual/drift_test.cpp unit/continual/drift_report_test.cpp golden/continual/drift_golden_test.cpp)
+  unit/continual/drift_test.cpp unit/continual/drift_report_test.cpp golden/continual/drift_golden_test.cpp
+  unit/continual/drift_history_test.cpp unit/continual/gate_counts_test.cpp)
 fmtrain_test(gate_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/continual/gate_test.cpp)
 fmtrain_test(continual_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES
   unit/continual/examples_test.cpp unit/continual/triggers_test.cpp unit/continual/slices_test.cpp

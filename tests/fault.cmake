@@ -21,7 +21,7 @@ foreach(function 15check_agreementERNS_12CommunicatorE${string} 17read_dataset_f
         11shard_bytesERKNS_9StateDictE 11write_shardERNS_7FileOpsE${string}RNS_10ShardImageERSt6vectorIlSaIlEE)
   target_link_options(fmtrain_faulty PRIVATE -Wl,--wrap=_ZN7fmtrain${function})
 endforeach()
-foreach(test killed_ranks:kills broken_ranks:crashes stuck_ranks:hangs signalled_ranks:signals no_leaks:leaks)
+foreach(test killed_ranks:kills broken_ranks:crashes stuck_ranks:hangs signalled_ranks:signals no_leaks:leaks continual_cycles:continual)
   string(REPLACE ":" ";" test ${test})
   list(GET test 0 name)
   list(GET test 1 file)

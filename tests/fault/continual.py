@@ -1,0 +1,275 @@
+"""Continual fine-tuning, whole: a stream that drifts, kills at every stage, races of two runners, a changed byte, rollback, watch.
+
+Usage: continual.py FMTRAIN FMTRAIN_FAULTY [TEST...]
+"""
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rig import SOURCE, expect, main, read, report, run_trials, spread, trials, wait_until
+
+sys.path.insert(0, str(SOURCE / "tests/support"))
+import drifting_stream  # noqa: E402
+
+STAGES = ["triggered", "data-frozen", "trained", "evaluated", "decided"]
+CONFIG = """
+model: {{path: {tiny}, task: sequence-classification, init: random}}
+data: {{train: {stream}/base-train.jsonl, test: {stream}/base-test.jsonl}}
+batch: {{global: 32, micro: 8}}
+optimizer: {{lr: 5.0e-3}}
+schedule: {{epochs: {epochs}}}
+engine: {{device: cpu}}
+report: {{progress: 'off', bootstrap: 0, tensorboard: false}}
+continual:
+  registry: registry
+  schedule: manual
+  brakes: {{min_hours: 0, cooldown_hours: 0, max_per_week: 1000}}
+"""
+
+
+class Place:
+    """A registry with its config and stream."""
+
+    def __init__(self, folder, stream, epochs=2):
+        self.folder, self.path, self.stream = folder, folder.new(), stream
+        self.path.mkdir()
+        self.config = self.path / "c.yaml"
+        self.config.write_text(CONFIG.format(tiny=SOURCE / "configs/tiny_model", stream=stream, epochs=epochs))
+
+    def copy_of(self, other):
+        shutil.copytree(other.path / "registry", self.path / "registry")
+        return self
+
+    @property
+    def registry(self):
+        return self.path / "registry"
+
+    def drop(self, name, source):
+        part = self.registry / "incoming" / (name + ".part")
+        shutil.copy(source, part)
+        part.rename(self.registry / "incoming" / name)
+
+    def start(self, *words, ranks=1, settings=()):
+        launcher = ["mpirun", "-np", ranks] if ranks > 1 else []
+        options = [word for key, value in dict(settings).items() for word in ("--set", f"{key}={value}")]
+        command = ["bash", "-c", 'source "$0"; exec "$@"', SOURCE / "tests/fault/ranks.sh", *launcher, self.folder.fmtrain,
+                   "continual", words[0], self.config, *words[1:], *options]
+        variables = {**os.environ, "FMTRAIN_HOME": str(self.folder.path / "home"), "TMPDIR": str(self.folder.path),
+                     "OMPI_MCA_btl_vader_backing_directory": str(self.folder.shared)}
+        return subprocess.Popen([str(word) for word in command], env=variables, cwd=self.path, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def call(self, *words, ranks=1, settings=(), code=0):
+        """What a command prints as JSON."""
+        process = self.start(*words, "--json", ranks=ranks, settings=settings)
+        out, err = process.communicate(timeout=300)
+        expect(process.returncode == code, f"{' '.join(words)} ended with {process.returncode}: {err[-2000:]}")
+        return json.loads(out) if out.strip().startswith("{") else {}
+
+    def state(self, cycle=1):
+        text = read(self.registry / f"cycles/{cycle:06}/state.json")
+        return json.loads(text) if text else {}
+
+    def hashes(self):
+        """Every file that a cycle leaves for good, without who wrote it and when."""
+        found = {}
+        for part in ("versions", "cards", "texts", "cycles"):
+            for file in sorted((self.registry / part).rglob("*")):
+                name = str(file.relative_to(self.registry))
+                if file.is_file() and "/run/" not in name and file.name not in ("state.json", "lock.json", "exit.json") \
+                        and not file.name.startswith(("failure", "window.", "reference.")):
+                    found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        return found
+
+
+    def differing(self, other):
+        mine, theirs = self.hashes(), other.hashes()
+        return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+
+
+def new_stream(folder, windows=8, texts=1000):
+    stream = folder.new()
+    drifting_stream.make(stream, windows, texts)
+    return stream
+
+
+def kill_all(process):
+    """The launcher and with it all ranks."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.communicate()
+
+
+def begun(folder, stream):
+    """A registry with a first version and a window that has come in: every trial starts from a copy."""
+    place = Place(folder, stream)
+    place.call("init")
+    place.drop("window.jsonl", stream / "windows/02.jsonl")
+    place.call("check")
+    return place
+
+
+def kills(folder):
+    """Killed in the work after each stage, and gone on with by another number of ranks: the same decision, the same files."""
+    template = begun(folder, new_stream(folder, 8, 700))
+    whole = Place(folder, template.stream).copy_of(template)
+    whole.call("run", "--now", ranks=2)
+    expected, decided = whole.hashes(), whole.state()["records"]["decided"]
+    struck = {stage: 0 for stage in STAGES}
+
+    def trial(case):
+        stage, number = case
+        place = Place(folder, template.stream).copy_of(template)
+        process = place.start("run", "--now", ranks=1 + number % 2)
+        wait_until(lambda: place.state().get("stage") == stage or process.poll() is not None, 60, f"stage {stage}", 0.001)
+        time.sleep(random.random() * (1.0 if stage == "data-frozen" else 0.15))
+        kill_all(process)
+        found = place.state()
+        if found.get("stage") != "published":
+            struck[found["stage"]] += 1
+        for _ in range(3):  # the next start is killed too, then one may end
+            process = place.start("run", "--now", ranks=2 - number % 2)
+            time.sleep(random.random())
+            kill_all(process)
+            if place.state().get("stage") == "published":
+                break
+        if place.state().get("stage") != "published":
+            place.call("run", ranks=1 + number % 2)
+        expect(place.state()["records"]["decided"] == decided, "another decision")
+        now = place.hashes()
+        now = {name: value for name, value in now.items() if not name.startswith("cycles/000002")}  # a start after the end begins one
+        extra = [name for name in now if name not in expected and "000003" not in name]
+        differing = [name for name in expected if now.get(name) != expected[name]]
+        expect(not differing and not extra, f"other files: {differing} {extra}")
+        shutil.rmtree(place.path)
+
+    cases = [(stage, n) for stage in STAGES for n in range(trials(4, 20))]
+    failed = run_trials(trial, cases)[1]
+    return report("continual_kills", "killed in every stage, then twice more", len(cases), failed,
+                  "found in " + ", ".join(f"{stage} {count}" for stage, count in struck.items()))
+
+
+def races(folder):
+    """Two runners at once: one does the cycle, the other ends with 9 and writes nothing."""
+    template = begun(folder, new_stream(folder, 8, 700))
+
+    def trial(_):
+        place = Place(folder, template.stream, epochs=1).copy_of(template)
+        both = [place.start("run", "--now", settings={"schedule.epochs": 0.2}) for _ in range(2)]
+        errors = [process.communicate(timeout=120)[1] for process in both]
+        codes = sorted(process.returncode for process in both)
+        expect(codes == [0, 9], f"ended with {codes}: {errors}")
+        audit = [json.loads(line) for line in read(place.registry / "audit.jsonl").splitlines()]
+        expect([r["version"] for r in audit if r["action"] == "challenge"] == ["000002"], f"challenged: {audit}")
+        shutil.rmtree(place.path)
+
+    cases = list(range(trials(8, 100)))
+    failed = run_trials(trial, cases, workers=1)[1]
+    return report("continual_races", "two runners at once", len(cases), failed, "one winner each")
+
+
+def trust(folder):
+    """Rollback brings the exact files back within a second; a changed byte is refused; a rollback while a cycle trains leaves both."""
+    stream = new_stream(folder)
+    place = begun(folder, stream)
+    expect(place.call("run", "--now")["cycle"]["promoted"], "the challenger of a drifted window was not promoted")
+    files = {v: {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (place.registry / f"versions/{v:06}").iterdir()} for v in (1, 2)}
+    seconds = []
+    for expected in (1, 2, 1):
+        answer = place.call("rollback", "--reason", "test")
+        expect(answer["champion"] == expected, f"champion {answer['champion']}")
+        seconds.append(answer["seconds"])
+        now = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (place.registry / f"versions/{expected:06}").iterdir()}
+        expect(now == files[expected], "other bytes after the rollback")
+    expect(max(seconds) < 1, f"a rollback took {max(seconds)} s")
+    lineage = place.call("lineage", "2")
+    expect([a["version"] for a in lineage["ancestors"]] == [2, 1] and lineage["verified"], f"lineage {lineage}")
+
+    weights = place.registry / "versions/000002/model.safetensors"
+    whole = bytearray(weights.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    weights.write_bytes(whole)
+    for words in (("rollback",), ("lineage", "2")):
+        place.call(*words, code=4)
+    expect(json.loads(read(place.registry / "aliases.json"))["champion"] == "000001", "a changed version became champion")
+    whole[len(whole) // 2] ^= 1
+    weights.write_bytes(whole)
+
+    place.drop("later.jsonl", stream / "windows/06.jsonl")
+    process = place.start("run", "--now", settings={"schedule.epochs": 30})
+    wait_until(lambda: place.state(2).get("stage") == "data-frozen", 60, "a cycle that trains")
+    place.call("rollback", "--reason", "while a cycle trains")
+    expect(place.call("list")["versions"][1]["alias"] == "champion", "the rollback did not count")
+    err = process.communicate(timeout=200)[1]
+    expect(process.returncode == 0, f"the cycle ended with {process.returncode}: {err[-1000:]}")
+    expect(place.call("list")["versions"][1]["alias"] == "champion", "a challenger of the model that was left became champion")
+    return report("continual_trust", "rollbacks, a changed byte, a rollback in a cycle", 1, 0, spread(seconds))
+
+
+def stop(folder):
+    """SIGTERM in a cycle: exit 75, and the next start ends with the same files; watch passes it on and ends with 0."""
+    template = begun(folder, new_stream(folder, 8, 700))
+    whole = Place(folder, template.stream).copy_of(template)
+    whole.call("run", "--now", settings={"schedule.epochs": 6})
+    place = Place(folder, template.stream).copy_of(template)
+    process = place.start("run", "--now", settings={"schedule.epochs": 6})
+    wait_until(lambda: (place.registry / "cycles/000001/run/log.jsonl").exists(), 60, "a training")
+    time.sleep(0.3)
+    process.terminate()
+    err = process.communicate(timeout=60)[1]
+    expect(process.returncode == 75, f"ended with {process.returncode}: {err[-1000:]}")
+    place.call("run", ranks=2, settings={"schedule.epochs": 6})
+    expect(place.hashes() == whole.hashes(), f"other files after a stop: {place.differing(whole)}")
+    process = place.start("watch", "--every", "1")
+    time.sleep(4)
+    os.killpg(process.pid, signal.SIGTERM)
+    err = process.communicate(timeout=60)[1]
+    expect(process.returncode == 0, f"watch ended with {process.returncode}: {err[-1000:]}")
+    return report("continual_stop", "SIGTERM in a cycle and to watch", 1, 0, "same files")
+
+
+def accuracy(place, version, test):
+    out = subprocess.run([place.folder.fmtrain, "eval", place.registry / f"versions/{version:06}", test, "--json"], capture_output=True,
+                         text=True, env={**os.environ, "FMTRAIN_HOME": str(place.folder.path / "home"), "OMP_NUM_THREADS": "1"})
+    expect(out.returncode == 0, out.stderr)
+    return json.loads(out.stdout)["metrics"]["accuracy"]
+
+
+def stream(folder):
+    """Eight windows of gradual drift: with replay the last window is read and the first is not forgotten; without, it is."""
+    data = new_stream(folder)
+    last, first = data / "tests/07.jsonl", data / "base-test.jsonl"
+    scores = {}
+    for name, share in (("replay", 0.5), ("naive", 0)):
+        place = Place(folder, data, epochs=4)
+        # The gate keeps forgetful challengers out; here it is to be seen what they forget.
+        settings = {"continual.replay.share": share, "continual.gate.core_margin": 0.5, "continual.challenger.from": "champion",
+                    "continual.challenger.lr_scale": 1, "continual.challenger.l2_start": 0}
+        place.call("init", settings={"schedule.epochs": 8})
+        scores["frozen"], scores["begun"] = accuracy(place, 1, last), accuracy(place, 1, first)
+        for w in range(8):
+            place.drop(f"{w}.jsonl", data / f"windows/{w:02}.jsonl")
+            did = place.call("run", "--now", ranks=1 + w % 2, settings=settings)
+            if not did["cycle"]["promoted"] and did["cycle"]["verdict"] == "inconclusive":
+                place.call("promote", "--reason", "the newest one, whatever it forgot")
+        champion = json.loads(read(place.registry / "aliases.json"))["champion"]
+        scores[name] = accuracy(place, int(champion), last), accuracy(place, int(champion), first)
+    figures = (f"last window: frozen {scores['frozen']:.3f}, replay {scores['replay'][0]:.3f}, naive {scores['naive'][0]:.3f}; "
+               f"first: begun {scores['begun']:.3f}, replay {scores['replay'][1]:.3f}, naive {scores['naive'][1]:.3f}")
+    fine = scores["replay"][0] >= scores["frozen"] + 0.05 and scores["begun"] - scores["replay"][1] <= 0.02
+    fine = fine and scores["naive"][1] < scores["replay"][1] - 0.02
+    print(figures, flush=True)
+    return report("continual_stream", "8 windows", 1, 0 if fine else 1, figures)
+
+
+main(kills, races, trust, stop, stream)
