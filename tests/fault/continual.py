@@ -119,11 +119,24 @@ def begun(folder, stream):
     return place
 
 
+def stage_seconds(place):
+    """A whole cycle, and how long the work after each stage takes."""
+    process, seen, began = place.start("run", "--now", ranks=2), "", time.monotonic()
+    seconds = {}
+    while process.poll() is None:
+        stage = place.state().get("stage", "")
+        if stage != seen:
+            seconds[seen], seen, began = time.monotonic() - began, stage, time.monotonic()
+        time.sleep(0.001)
+    expect(process.returncode == 0, f"ended with {process.returncode}: {process.communicate()[1][-1000:]}")
+    return seconds
+
+
 def kills(folder):
     """Killed in the work after each stage, and gone on with by another number of ranks: the same decision, the same files."""
     template = begun(folder, new_stream(folder, 8, 700))
     whole = Place(folder, template.stream).copy_of(template)
-    whole.call("run", "--now", ranks=2)
+    seconds = stage_seconds(whole)
     expected, decided = whole.hashes(), whole.state()["records"]["decided"]
     struck = {stage: 0 for stage in STAGES}
 
@@ -132,7 +145,7 @@ def kills(folder):
         place = Place(folder, template.stream).copy_of(template)
         process = place.start("run", "--now", ranks=1 + number % 2)
         wait_until(lambda: place.state().get("stage") == stage or process.poll() is not None, 60, f"stage {stage}", 0.001)
-        time.sleep(random.random() * (1.0 if stage == "data-frozen" else 0.15))
+        time.sleep(random.random() * seconds[stage])
         kill_all(process)
         found = place.state()
         if found.get("stage") != "published":
