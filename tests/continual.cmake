@@ -5,7 +5,8 @@ fmtrain_test(drift_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES
 fmtrain_test(gate_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES unit/continual/gate_test.cpp)
 fmtrain_test(continual_test LIBRARY fmtrain_base LABELS unit TIMEOUT 60 SOURCES
   unit/continual/examples_test.cpp unit/continual/triggers_test.cpp unit/continual/slices_test.cpp
-  unit/continual/measures_test.cpp unit/continual/page_test.cpp)
+  unit/continual/measures_test.cpp unit/continual/page_test.cpp
+  unit/continual/mutated_records_test.cpp)
 fmtrain_test(observe_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/continual/observe_test.cpp)
 fmtrain_test(registry_test LIBRARY fmtrain_base LABELS fault TIMEOUT 120 SOURCES
   unit/continual/registry_test.cpp unit/continual/registry_recovery_test.cpp unit/continual/cycle_test.cpp support/fail_files.cpp)
