@@ -9,6 +9,7 @@
 #include "launch/trial_read.h"
 #include "launch/watch_cycles.h"
 #include "launch/world.h"
+#include "runtime/continual/crew.h"
 #include "runtime/continual/facts.h"
 #include "runtime/continual/runner.h"
 #include "runtime/errors.h"

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/continual/cycle_data.h"
 #include "runtime/continual/gate.h"
 #include "runtime/continual/gate_counts.h"
+#include "runtime/continual/observe.h"
 #include "runtime/continual/sealed_json.h"
 #include "runtime/continual/stored_files.h"
 #include "runtime/data/write_raw.h"

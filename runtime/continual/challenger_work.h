@@ -11,10 +11,12 @@
 
 #include "runtime/continual/crew.h"
 #include "runtime/continual/cycle.h"
-#include "runtime/continual/cycle_data.h"
 #include "runtime/run_lock.h"
 
 namespace fmtrain {
+
+class TextStore;          // text_store.h
+struct CycleDataOptions;  // cycle_data.h
 
 /// Asked to stop within the cycle: the state is saved, exit 75. Not an error.
 struct StoppedInCycle {};

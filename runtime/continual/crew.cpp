@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "runtime/continual/observe.h"
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
 #include "runtime/model_dir.h"

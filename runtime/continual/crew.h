@@ -7,8 +7,6 @@
 
 #include "comm/communicator.h"
 #include "runtime/config/config.h"
-#include "runtime/continual/drift_report.h"
-#include "runtime/continual/observe.h"
 #include "runtime/trainer.h"
 
 namespace fmtrain {
@@ -30,11 +28,8 @@ struct DriftOrder {
   bool window_labelled = false;
 };
 
-/// Observation and drift report of one order.
-struct DriftFacts {
-  DriftReport report;
-  Estimate accuracy;  ///< of the window, by its labels (observe.h: the text's class); of 0 texts where it has none
-};
+struct DriftFacts;   // drift_report.h
+struct Observation;  // observe.h
 
 class Crew {
  public:

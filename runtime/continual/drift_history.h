@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "runtime/continual/drift_report.h"
 #include "runtime/continual/registry.h"
 
 namespace fmtrain {

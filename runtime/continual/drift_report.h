@@ -75,6 +75,12 @@ struct DriftReport {
 DriftReport check_drift(const DriftSample& reference, const DriftSample& window, const DriftOptions& options,
                         const Ranks& ranks = {});
 
+/// A report, and what the labels of the window tell.
+struct DriftFacts {
+  DriftReport report;
+  Estimate accuracy;  ///< of the window, by its labels (observe.h: of the text's class); standard_error 0 where it has none
+};
+
 enum class DriftVerdict { kNone, kSuspected, kDrift, kInsufficientData };
 
 /// Alarm (kDrift) only when this window and the one before drifted: one in 10,000 pairs without drift, instead of one in 100.

@@ -6,6 +6,7 @@
 
 #include "runtime/continual/calibration.h"
 #include "runtime/continual/examples.h"
+#include "runtime/continual/observe.h"
 #include "runtime/continual/sealed_json.h"
 #include "runtime/continual/slices.h"
 #include "runtime/continual/text_store.h"

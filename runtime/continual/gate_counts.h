@@ -4,11 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "models/model_config.h"
 #include "runtime/continual/gate.h"
-#include "runtime/continual/observe.h"
 #include "runtime/json.h"
 
 namespace fmtrain {
+
+struct Observation;  // observe.h
 
 /// A model's view of a test set, and the names of the label ids in it.
 struct NamedObservation {

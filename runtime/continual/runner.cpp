@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "runtime/continual/challenger_work.h"
+#include "runtime/continual/cycle_data.h"
+#include "runtime/continual/drift_history.h"
+#include "runtime/continual/drift_report.h"
 #include "runtime/continual/facts.h"
 #include "runtime/continual/page.h"
 #include "runtime/continual/slices.h"

@@ -8,11 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "runtime/continual/challenger_work.h"
-#include "runtime/continual/drift_history.h"
-#include "runtime/continual/triggers.h"
+#include "runtime/continual/cycle.h"
+#include "runtime/continual/text_store.h"
+#include "runtime/errors.h"
 
 namespace fmtrain {
+
+class Crew;
+struct CyclePlan;  // challenger_work.h
 
 /// What a command says and ends with.
 struct ContinualAnswer {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "runtime/continual/incoming_files.h"
+#include "runtime/continual/lineage.h"
 #include "runtime/continual/sealed_json.h"
 #include "runtime/data/prepare.h"
 #include "runtime/data/write_raw.h"

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "runtime/continual/examples.h"
-#include "runtime/continual/registry.h"
 #include "runtime/data/raw.h"
 #include "runtime/file_ops.h"
 

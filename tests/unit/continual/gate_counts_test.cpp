@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "runtime/continual/gate_counts.h"
+#include "runtime/continual/observe.h"
 #include "runtime/continual/sealed_json.h"
 #include "tests/support/temporary_folder.h"
 
