@@ -58,6 +58,10 @@ MpiOptions mpi_options() {
   return options;
 }
 
+bool is_failure(ExitCode code) {
+  return code != ExitCode::kOk && code != ExitCode::kRequeue && code != ExitCode::kDrift && code != ExitCode::kInsufficientData;
+}
+
 /// How a run ended, as far as this rank knows.
 struct Ending {
   std::string run_dir, host = "localhost", device = "cpu";
@@ -74,7 +78,7 @@ struct Ending {
     if (!owned()) make_place();
     const ExitRecord exit{static_cast<int>(found.code), found.reason, rank, host, status.phase(), status.step()};
     const bool first = found.first && write_exit(run_dir, exit);  // of ranks that find it at one moment on several hosts, one is the first
-    if (found.code == ExitCode::kOk || found.code == ExitCode::kRequeue) return;
+    if (!is_failure(found.code)) return;
     write_failure(run_dir, {exit, first, device, found.ranks, found.collectives, found.stack, ledger_json(), environment});
   }
   /// What the main thread says: nobody takes the end of this rank for a fault any more.

@@ -143,7 +143,7 @@ Json continual_facts(Registry& registry, const Config& config, int64_t now) {
     facts["unfinished"] = {{"number", cycles.back().number}, {"stage", cycle_stage_name(cycles.back().stage)}};
   add_matrix(cycles, facts);
   const int64_t last = cycles.empty() ? aliases.last.time : cycles.back().started;
-  const auto due = CycleSchedule(config.continual.schedule).next(last);
+  const auto due = last ? CycleSchedule(config.continual.schedule).next(last) : std::nullopt;
   facts["next_due"] = due ? Json(*due) : Json();
   facts["braked"] = braked(Cycles::history(cycles), brakes_of(config.continual), TriggerKind::kSchedule, now);
   return facts;

@@ -17,6 +17,7 @@ namespace fmtrain {
 namespace {
 
 constexpr int64_t kFromChampionInARow = 4;
+constexpr const char* kNoLabel = "(none)";  ///< of texts that came without; a file of texts has one for each
 
 Fence cycles_fence(Registry& registry, RunLock& lock) { return fence_of(lock, Cycles(registry, {}).highest_fence()); }
 
@@ -69,6 +70,8 @@ ContinualRunner::ContinualRunner(const Config& config, Crew& crew, ContinualCloc
     : config_(config), crew_(crew), clock_(std::move(clock)), registry_(posix_files(), required(config).registry),
       store_(posix_files(), config.continual.registry, config.model.task),
       incoming_(config.continual.incoming.empty() ? config.continual.registry + "/incoming" : config.continual.incoming) {
+  std::error_code error;
+  std::filesystem::create_directories(registry_.directory(), error);  // what is wrong with it says the next line
   make_directories(registry_);
   posix_files().make_dir(incoming_);  // for those who look where to put files; one that cannot be made is seen when it is read
   lock_ = std::make_unique<RunLock>(posix_files(), registry_.directory() + "/cycles", clock_.me);
@@ -81,8 +84,11 @@ int64_t ContinualRunner::champion() const {
 }
 
 CyclePlan ContinualRunner::plan_of_version(int64_t version) const {
-  for (const auto& cycle : cycles_->all())
-    if (cycle.version == version && cycle.stage == CycleStage::kPublished) return plan_of(cycle);
+  for (const auto& cycle : cycles_->all()) {
+    const auto published = cycle.records.find(cycle_stage_name(CycleStage::kPublished));
+    // The number of an abandoned cycle's version is given again.
+    if (cycle.version == version && published != cycle.records.end() && !published->contains("abandoned")) return plan_of(cycle);
+  }
   return {};
 }
 
@@ -116,7 +122,10 @@ ContinualAnswer ContinualRunner::init(const std::string& model, const std::strin
   return {{{"champion", 1}, {"did", "promoted the first version"}, {"texts", training_texts(store_.batches())}}};
 }
 
-std::string ContinualRunner::write_texts(const char* name, const std::vector<RawText>& texts) {
+std::string ContinualRunner::write_texts(const char* name, std::vector<RawText> texts) {
+  if (config_.model.task == Task::kSequenceClassification)
+    for (auto& text : texts)
+      if (text.label.empty()) text.label = kNoLabel;
   const std::string path = registry_.directory() + "/cycles/" + name + raw_extension(config_.model.task);
   write_file_atomic(posix_files(), path, write_raw(texts, config_.model.task));
   return path;

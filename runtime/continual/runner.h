@@ -65,7 +65,7 @@ class ContinualRunner {
   ContinualAnswer finish(CycleState state, Json facts);
   void tidy();
   void draw();
-  std::string write_texts(const char* name, const std::vector<RawText>& texts);
+  std::string write_texts(const char* name, std::vector<RawText> texts);
   const Config& config_;
   Crew& crew_;
   ContinualClock clock_;
