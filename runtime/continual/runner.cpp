@@ -16,7 +16,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kFromChampionInARow = 4;
+constexpr int64_t kFromChampionInARow = 4, kLeastWindow = 500;
 constexpr const char* kNoLabel = "(none)";  ///< of texts that came without; a file of texts has one for each
 
 Fence cycles_fence(Registry& registry, RunLock& lock) { return fence_of(lock, Cycles(registry, {}).highest_fence()); }
@@ -131,6 +131,27 @@ std::string ContinualRunner::write_texts(const char* name, std::vector<RawText> 
   return path;
 }
 
+/// Texts that came after the last window that was tested, where they are enough for one: two windows in a row then share no file.
+/// Else that window again, with what came since.
+std::vector<RawText> ContinualRunner::window_of(Window& w, const std::vector<StoredBatch>& batches) const {
+  const auto history = drift_history(registry_);
+  const bool tested = !history.empty() && history.back().champion == w.champion;
+  const auto newest = [&](int64_t after) {
+    w.hashes.clear();
+    return window_texts(store_, std::max(w.plan.last, after), config_.continual.window, &w.hashes);
+  };
+  auto texts = newest(tested ? history.back().last_batch : 0);
+  if (tested && texts.size() < static_cast<size_t>(kLeastWindow)) texts = newest(history.back().first_batch - 1);
+  auto missing = static_cast<int64_t>(texts.size());
+  for (auto batch = batches.rbegin(); batch != batches.rend() && missing > 0; ++batch) {
+    if (batch->role != TextRole::kIncoming) continue;
+    w.first_batch = batch->number;
+    w.labelled = w.labelled && batch->labelled;
+    missing -= batch->texts;
+  }
+  return texts;
+}
+
 ContinualRunner::Window ContinualRunner::look() {
   Window w;
   w.champion = champion();
@@ -143,16 +164,9 @@ ContinualRunner::Window ContinualRunner::look() {
   const CycleDataOptions options = cycle_data_options(config_, w.plan);
   const auto cycles = cycles_->all();
   w.new_labelled = new_labelled(store_, cycles.empty() ? 0 : plan_of(cycles.back()).last, w.last_batch, options);
-  const auto texts = window_texts(store_, w.plan.last, config_.continual.window, &w.hashes);
-  int64_t missing = static_cast<int64_t>(texts.size());
-  for (auto batch = batches.rbegin(); batch != batches.rend() && missing > 0; ++batch) {
-    if (batch->role != TextRole::kIncoming) continue;
-    w.first_batch = batch->number;
-    w.labelled = w.labelled && batch->labelled;
-    missing -= batch->texts;
-  }
+  const auto texts = window_of(w, batches);
   const auto reference = reference_texts(store_, w.plan.first, w.plan.last, options);
-  const auto least = static_cast<size_t>(DriftOptions{}.least_window);
+  const auto least = static_cast<size_t>(kLeastWindow);
   if (texts.size() < least) w.why = std::to_string(texts.size()) + " new texts; at least " + std::to_string(least) + " are needed";
   else if (reference.size() < least)
     w.why = std::to_string(reference.size()) + " held-out texts stand for the champion's data; at least " + std::to_string(least) +

@@ -58,6 +58,7 @@ class ContinualRunner {
   int64_t champion() const;
   CyclePlan plan_of_version(int64_t version) const;
   Window look();
+  std::vector<RawText> window_of(Window& window, const std::vector<StoredBatch>& batches) const;
   ContinualAnswer answer_of(const Window& window);
   void test(Window& window, const std::vector<RawText>& reference, const std::vector<RawText>& texts);
   CycleState begin(TriggerKind kind, const Window& window, int64_t now);

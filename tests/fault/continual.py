@@ -193,6 +193,22 @@ def races(folder):
     return report("continual_races", "two runners at once", len(cases), failed, "one winner each")
 
 
+def alarm(folder):
+    """Two windows in a row: suspected, then drift (10), then drift again however often it is asked; and a cycle that drift begins."""
+    data = new_stream(folder, texts=700)
+    place = Place(folder, data)
+    place.call("init")
+    verdicts = []
+    for w, code in ((0, 0), (6, 0), (6, 0), (7, 10), (7, 10)):
+        place.drop(f"{w}.jsonl", data / f"windows/{w:02}.jsonl")
+        verdicts.append(place.call("check", code=code)["drift"]["verdict"])
+    expect(verdicts == ["none", "suspected", "suspected", "drift", "drift"], f"verdicts {verdicts}")
+    expect(len(read(place.registry / "drift.jsonl").splitlines()) == 3, "a repeated check added a line")
+    answer = place.call("run", ranks=2)
+    expect(answer["why"] == "drift", f"began by {answer['why']}")
+    return report("continual_alarm", "windows 0, 6, 6, 7, 7 of 8", 1, 0, ", ".join(verdicts))
+
+
 def trust(folder):
     """Rollback brings the exact files back within a second; a changed byte is refused; a rollback while a cycle trains leaves both."""
     stream = new_stream(folder)
@@ -288,4 +304,4 @@ def stream(folder):
     return report("continual_stream", "8 windows", 1, 0 if fine else 1, figures)
 
 
-main(kills, races, trust, stop, stream)
+main(kills, races, alarm, trust, stop, stream)
