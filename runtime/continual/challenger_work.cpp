@@ -12,6 +12,7 @@
 #include "runtime/data/write_raw.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
+#include "runtime/model_dir.h"
 
 namespace fmtrain {
 namespace {
@@ -53,12 +54,13 @@ CyclePlan plan_of(const CycleState& state) {
           text_of(record, "program")};
 }
 
-CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan) {
+CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan, const Registry& registry, int64_t champion) {
   CycleDataOptions options;
   options.window = config.continual.window;
   options.replay_share = config.continual.replay.share;
   options.replay_capacity = config.continual.replay.capacity;
   options.all = plan.from_base;
+  options.known_labels = stored_labels(registry.version_directory(champion), config.model.task).value_or(std::vector<std::string>{});
   options.seed = config.run.seed;
   return options;
 }
@@ -69,8 +71,9 @@ std::string ChallengerWork::path(const std::string& directory, const char* name)
 
 Json ChallengerWork::freeze(const CycleState& state, const std::string& directory) {
   const CyclePlan plan = plan_of(state);
-  return cycle_data_json(freeze_cycle_data(store_, plan.first, plan.last, state.number, cycle_data_options(crew_.config(), plan),
-                                           registry_.files(), directory));
+  const auto options = cycle_data_options(crew_.config(), plan, registry_, plan.parent);
+  return cycle_data_json(
+      freeze_cycle_data(store_, plan.first, plan.last, state.number, options, registry_.files(), directory));
 }
 
 Json ChallengerWork::train(const CycleState& state, const std::string& directory) {

@@ -31,7 +31,8 @@ struct CyclePlan {
 Json plan_json(const CyclePlan& plan);  ///< members to be added to the trigger's record
 CyclePlan plan_of(const CycleState& state);
 
-CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan);
+/// With the labels that version `champion` knows.
+CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan, const Registry& registry, int64_t champion);
 
 /// Throws what its parts throw, and StoppedInCycle.
 class ChallengerWork : public CycleWork {

@@ -57,7 +57,8 @@ struct ContinualRunner::Window {
   int64_t champion = 0;
   CyclePlan plan;  ///< of the champion's cycle
   TextStore::Taken taken;
-  int64_t last_batch = 0, first_batch = 0, new_labelled = 0;
+  int64_t last_batch = 0, first_batch = 0;
+  int64_t new_labelled = 0, fresh = 0;  ///< to be trained on: since the last cycle; since the champion's
   bool labelled = true;  ///< all of its texts are
   std::vector<std::string> hashes;
   DriftVerdict verdict = DriftVerdict::kInsufficientData;
@@ -161,9 +162,10 @@ ContinualRunner::Window ContinualRunner::look() {
   for (const auto& line : w.taken.refused) clock_.say("refused " + line);
   const auto batches = store_.batches();
   w.last_batch = batches.empty() ? 0 : batches.back().number;
-  const CycleDataOptions options = cycle_data_options(config_, w.plan);
+  const CycleDataOptions options = cycle_data_options(config_, w.plan, registry_, w.champion);
   const auto cycles = cycles_->all();
   w.new_labelled = new_labelled(store_, cycles.empty() ? 0 : plan_of(cycles.back()).last, w.last_batch, options);
+  w.fresh = new_labelled(store_, w.plan.last, w.last_batch, options);
   const auto texts = window_of(w, batches);
   const auto reference = reference_texts(store_, w.plan.first, w.plan.last, options);
   const auto least = static_cast<size_t>(kLeastWindow);
@@ -258,8 +260,7 @@ ContinualAnswer ContinualRunner::run(const Request& request) {
   Json facts{{"version", 1}, {"did", "nothing"}, {"check", answer_of(w).facts}};
   const auto trigger = triggered(inputs, CycleSchedule(config_.continual.schedule), now);
   std::string why = trigger ? braked(Cycles::history(cycles), brakes_of(config_.continual), *trigger, now) : "no trigger";
-  if (trigger && why.empty() && new_labelled(store_, w.plan.last, w.last_batch, cycle_data_options(config_, w.plan)) == 0)
-    why = "no new labelled texts to train on";
+  if (trigger && why.empty() && w.fresh == 0) why = "no new labelled texts to train on";
   if (!why.empty()) {
     facts["why"] = why;
     draw();
