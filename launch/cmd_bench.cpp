@@ -9,20 +9,18 @@
 #include "runtime/file_ops.h"
 
 namespace fmtrain {
-namespace {
-
 int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 }
 
-}  // namespace
-
 void add_bench(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("bench", "Measure parts of this program on this machine.\nExample: fmtrain bench step --json step.json");
   command->require_subcommand(1);
-  for (auto* add : {add_bench_step, add_bench_checkpoint, add_bench_comm, add_bench_startup, add_bench_tokenizer, add_bench_io}) add(*command, action);
+  for (auto* add : {add_bench_step, add_bench_scaling, add_bench_compare, add_bench_checkpoint, add_bench_comm, add_bench_startup,
+                    add_bench_tokenizer, add_bench_io})
+    add(*command, action);
 }
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {

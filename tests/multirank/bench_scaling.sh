@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# `fmtrain bench scaling` and `bench compare` on one and two ranks. Usage: bench_scaling.sh FMTRAIN SOURCE
+set -uo pipefail
+fmtrain=$1 config=$2/configs/tiny_cpu.yaml
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "FAILED: $*"; tail -n 5 "$dir"/err* ; exit 1; }
+has() { grep -qF -- "$2" "$1" || fail "$1 lacks: $2"; }
+
+timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 1,2 --steps 4 --warmup 1 --repetitions 1 --launcher 'mpirun -np {ranks}' \
+  -o "$dir/out" > "$dir/text" 2> "$dir/err" || fail "ended with $?"
+has "$dir/text" 'equal losses in every update and equal weights'
+has "$dir/out/scaling.json" '"version": 1'
+has "$dir/out/scaling.html" '<section>'
+[ "$(grep -c '| \(strong\|weak\) | [12] x 1 | ' "$dir/out/scaling.md")" = 4 ] || fail 'no row for each mode and number of ranks'
+[ "$(ls "$dir/out" | grep -c runs)" = 0 ] || fail 'the folder of the runs is left'
+
+timeout -k 5 20 "$fmtrain" bench compare "$dir/out/scaling.json" "$dir/out/scaling.json" > "$dir/same" 2> "$dir/err" || fail 'compare'
+has "$dir/same" 'within the noise'
+grep -q ' changed$' "$dir/same" && fail 'a result differs from itself'
+
+# One running sum a rank is another order of additions: a table of such runs is no scaling.
+timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 1,2 --strong --steps 4 --warmup 1 --repetitions 1 --set numerics.exact=false \
+  -o "$dir/other" > "$dir/text" 2> "$dir/err"
+[ $? = 6 ] || fail 'different bits did not end with 6'
+has "$dir/text" 'do not have equal bits'
+
+refused() {  # WHAT ARGUMENTS...
+  local what=$1; shift
+  timeout -k 5 30 "$fmtrain" bench scaling "$@" -o "$dir/no" > /dev/null 2> "$dir/err"
+  [ $? = 2 ] || fail "$* did not end with 2"
+  has "$dir/err" "$what"
+}
+refused 'batch.micro=1' "$config" --ranks 16
+refused '{ranks} is missing' "$config" --ranks 2 --launcher 'mpirun -np 2'
+refused 'nowhere: cannot be started' "$config" --ranks 1 --launcher nowhere
+refused 'leaves nothing' "$config" --ranks 1 --steps 3 --warmup 3
+refused 'in place of 2' "$config" --ranks 2 --steps 2 --warmup 1 --launcher 'env RANKS={ranks}'
+OMPI_COMM_WORLD_SIZE=2 refused 'start it without mpirun' "$config" --ranks 1
