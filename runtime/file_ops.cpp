@@ -133,6 +133,14 @@ class PosixFiles final : public FileOps {
     return result(status);
   }
   int touch(int fd) override { return result(::futimens(fd, nullptr)); }
+  int is_at(int fd, const std::string& path, bool* is) override {
+    struct stat open {}, named {};
+    *is = false;
+    if (::fstat(fd, &open) != 0) return errno;
+    if (::lstat(path.c_str(), &named) != 0) return errno == ENOENT ? 0 : errno;
+    *is = open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+    return 0;
+  }
 };
 
 void require(int error, const std::string& path, const char* action) {

@@ -31,6 +31,7 @@ class FileOps {
   virtual int reserve(int, int64_t) { return ENOSYS; }    ///< bytes of an open file, taken from the disk and from quotas now
   virtual int modified(int, int64_t*) { return ENOSYS; }  ///< last modification, nanoseconds, by the clock of the file server
   virtual int touch(int) { return ENOSYS; }               ///< makes that now, by the same clock
+  virtual int is_at(int, const std::string&, bool*) { return ENOSYS; }  ///< whether the name is that of the open file, itself and no link
 };
 
 /// The real file system.

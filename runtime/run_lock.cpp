@@ -292,15 +292,20 @@ bool RunLock::take(const Seen& judged, std::string* by) {
   try {
     taken = replace(judged, claim, &error);
   } catch (...) {
-    files_.unlink(claim);
-    release();
+    drop(claim);
     throw;
   }
   if (taken) return true;
-  files_.unlink(claim);
-  release();
+  drop(claim);
   require(error, path_, "write");
   return false;
+}
+
+/// By its name only while that is ours: who took this starter for dead has removed the file, and another starter's may stand there.
+void RunLock::drop(const std::string& claim) {
+  bool ours = false;
+  if (files_.is_at(fd_, claim, &ours) == 0 && ours) files_.unlink(claim);
+  release();
 }
 
 /// Fills `with` and renames it to lock.json. False with *error 0: the judgement no longer holds.
@@ -309,7 +314,9 @@ bool RunLock::replace(const Seen& judged, const std::string& with, int* error) {
   const std::string text = dump({me_, nonce_, generation_});
   *error = files_.write(fd_, text.data(), text.size());
   if (!*error) *error = files_.fsync(fd_);
-  if (*error || !(look(path_) == judged)) return false;
+  bool ours = false;
+  if (!*error) *error = files_.is_at(fd_, with, &ours);
+  if (*error || !ours || !(look(path_) == judged)) return false;
   *error = files_.rename(with, path_);
   if (!look(path_).is_of(nonce_)) return false;
   *error = files_.sync_dir(dir_);

@@ -76,6 +76,7 @@ class RunLock {
   int64_t file_server_time() const;
   bool take(const Seen& judged, std::string* by);
   bool replace(const Seen& judged, const std::string& with, int* error);
+  void drop(const std::string& claim);
   void clean_up() const;
   void renew();
   void release();

@@ -115,4 +115,9 @@ int FailFiles::touch(int fd) {
   return error ? error : posix_files().touch(fd);
 }
 
+int FailFiles::is_at(int fd, const std::string& path, bool* is) {
+  const int error = next();
+  return error ? error : posix_files().is_at(fd, path, is);
+}
+
 }  // namespace fmtrain

@@ -32,6 +32,7 @@ class FailFiles final : public FileOps {
   int space(const std::string& path, int64_t* free_bytes) override;
   int modified(int fd, int64_t* nanoseconds) override;
   int touch(int fd) override;
+  int is_at(int fd, const std::string& path, bool* is) override;
 
  private:
   int next();

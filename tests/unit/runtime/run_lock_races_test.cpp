@@ -75,6 +75,39 @@ TEST_F(RunLockRaces, ASecondStarterAtEveryInstant) {
     }
 }
 
+/// A starter sleeps at any instant until an owner has taken it for dead, and a third starter has a claim of the same name. It leaves that
+/// alone: a second starter at work would judge beside the third.
+TEST_F(RunLockRaces, AStalledStarterLeavesTheClaimOfAnother) {
+  const std::string claim = text(elsewhere_, 9, "third");
+  int stalled = 0;
+  for (int64_t call = 1, clean = 0; !clean; ++call) {
+    ASSERT_LT(call, 100);
+    clear();
+    clean = 1;
+    bool had_claim = false;
+    Attempt owner;
+    FailFiles files;
+    files.interrupt_at(call, [&] {
+      clean = 0;
+      had_claim = count_claims() > 0;
+      if (!had_claim) return;
+      age();
+      owner = start();
+      ASSERT_EQ(owner.code, 0) << owner.message;
+      ASSERT_EQ(count_claims(), 0);
+      write("lock.json.next-1", claim);
+    });
+    const auto sleeper = start(files);
+    if (!had_claim) continue;
+    EXPECT_EQ(sleeper.code, 9) << "call " << call;
+    if (content("lock.json") == claim) continue;  // between its last look and the rename: the third one is then the owner, by its nonce
+    ++stalled;
+    EXPECT_EQ(content("lock.json.next-1"), claim) << "call " << call;
+    EXPECT_TRUE(owner.lock->still_mine()) << "call " << call;
+  }
+  EXPECT_EQ(stalled, 4);  // before it writes, syncs, looks for its claim, and looks at lock.json again
+}
+
 /// A starter that is killed before any of its calls keeps nobody out for longer than a lease, and loses no generation.
 TEST_F(RunLockRaces, KilledAtEveryInstant) {
   for (const auto& found : found_) {

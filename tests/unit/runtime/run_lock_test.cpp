@@ -17,11 +17,12 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-/// With the two calls that only the lock makes.
+/// With the calls that only the lock makes.
 class LockFiles : public ForwardingFiles {
  public:
   int modified(int fd, int64_t* nanoseconds) override { return posix_files().modified(fd, nanoseconds); }
   int touch(int fd) override { return posix_files().touch(fd); }
+  int is_at(int fd, const std::string& path, bool* is) override { return posix_files().is_at(fd, path, is); }
 };
 
 TEST_F(RunLockTest, OneOwnerAndTheOtherIsToldWhoItIs) {

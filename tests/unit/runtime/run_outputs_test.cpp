@@ -1,0 +1,44 @@
+// What several ranks do together when they write a run's results.
+#include <gmock/gmock.h>
+
+#include <array>
+
+#include "comm/thread_communicator.h"
+#include "runtime/errors.h"
+#include "runtime/run_outputs.h"
+#include "tests/support/temporary_folder.h"
+
+namespace fmtrain {
+namespace {
+
+using testing::HasSubstr;
+
+class RunOutputsTest : public TemporaryFolder {};
+
+/// Rank 0 alone sees that the lock is another's; a rank that it left would wait for it, and then take its end for a fault.
+TEST_F(RunOutputsTest, AllRanksLeaveWhenTheRunWasTakenOver) {
+  Config config;
+  config.run.dir = folder_.string();
+  config.report.progress = Progress::kOff;
+  std::array<std::string, 2> said;
+  run_ranks(2, [&](Communicator& comm) {
+    const RunOptions options;
+    RunOutputs outputs(config, comm, options);
+    comm.barrier();
+    if (comm.rank() == 0) write("lock.json", "another's\n");
+    RunInputs inputs;
+    try {
+      outputs.write_model(inputs, {});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kLocked);
+      said[static_cast<size_t>(comm.rank())] = error.what();
+    }
+    comm.barrier();
+  });
+  EXPECT_THAT(said[0], HasSubstr(path("lock.json")));
+  EXPECT_THAT(said[1], AllOf(HasSubstr(folder_.string()), HasSubstr("rank 0 names")));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "model"));
+}
+
+}  // namespace
+}  // namespace fmtrain
