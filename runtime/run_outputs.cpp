@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "runtime/checkpoint/save.h"
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
 #include "runtime/memory_fit.h"
@@ -144,10 +145,11 @@ RunOutputs::~RunOutputs() {
   if (progress_) progress_->finish();
 }
 
-/// Before anything is published.
+/// Collective, before anything is published. As in take_directory(), no rank is left behind.
 void RunOutputs::must_own() const {
   std::string why;
-  if (lock_ && !lock_->still_mine(&why)) throw Error(ExitCode::kLocked, why);
+  const bool lost = lock_ && !lock_->still_mine(&why);
+  if (largest(comm_, lost ? 1 : 0) == 1) throw Error(ExitCode::kLocked, main() ? why : dir_ + ": taken over by another run, which rank 0 names");
 }
 
 bool RunOutputs::has_model() const { return fs::exists(model_dir() + "/fmtrain.json"); }
@@ -254,6 +256,7 @@ void RunOutputs::sync() {
 
 void RunOutputs::write_model(RunInputs& inputs, const TrainState& state) {
   must_own();
+  if (!main()) return;
   Json lineage = lineage_json(config_, inputs);
   lineage["step"] = state.step;
   write_model_dir(model_dir(), *inputs.model, inputs.labels, inputs.model_dir,
@@ -265,8 +268,8 @@ void RunOutputs::write_model(RunInputs& inputs, const TrainState& state) {
 void RunOutputs::report(RunInputs& inputs, const TrainState& state, const Json& after) {
   const Json ranks = gather_ranks(comm_, options_.host, sums_);
   const double products = gather_product_rate(comm_, *inputs.model, kProductRows, options_.device);
-  if (!main()) return;
   must_own();
+  if (!main()) return;
   const Json report = run_report({config_, options_, inputs, state, before_, after, ranks, first_step_, products, saves_});
   const std::string text = report_text(report);
   write_file_atomic(posix_files(), dir_ + "/report.json", report.dump(1) + "\n");

@@ -53,6 +53,7 @@ class RunOutputs {
   const Json& before() const { return before_; }
   /// What the logs say is on disk: no checkpoint is ever ahead of them.
   void sync();
+  /// Collective. Rank 0 writes model/; Error with kLocked, on every rank, when the directory is another run's by now, as below.
   void write_model(RunInputs& inputs, const TrainState& state);
   /// Collective. report.json, report.txt, report.html; `after` as before().
   void report(RunInputs& inputs, const TrainState& state, const Json& after);

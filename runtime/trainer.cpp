@@ -271,7 +271,7 @@ class Trainer {
 
   void save_model() {
     enter("checkpoint");
-    if (comm_.rank() == 0) outputs_.write_model(inputs_, state_);
+    outputs_.write_model(inputs_, state_);
     comm_.barrier();
   }
 

@@ -2,7 +2,7 @@
 fmtrain_test(runtime_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES
   unit/runtime/model_dir_test.cpp unit/runtime/predictor_test.cpp unit/runtime/evaluator_test.cpp unit/runtime/freeze_test.cpp
   unit/runtime/ledger_test.cpp unit/runtime/loader_test.cpp unit/runtime/memory_fit_test.cpp unit/runtime/dry_run_test.cpp
-  unit/runtime/run_inputs_test.cpp unit/runtime/grown_head_test.cpp
+  unit/runtime/run_inputs_test.cpp unit/runtime/run_outputs_test.cpp unit/runtime/grown_head_test.cpp
   unit/runtime/out_of_memory_test.cpp unit/runtime/spikes_test.cpp
   unit/runtime/replicas_test.cpp unit/runtime/stragglers_test.cpp support/fail_files.cpp)
 add_dependencies(runtime_test fmtrain)
