@@ -41,7 +41,10 @@ class Bert final : public TaskModel {
   }
 
   at::Tensor low_copy(size_t i) const override { return low_.empty() ? at::Tensor() : low_[i]; }
-  void send_gradients(GradientSink sink) override { sink_ = std::move(sink); }
+  void send_gradients(GradientSink sink, GradientPlace place) override {
+    sink_ = std::move(sink);
+    place_ = std::move(place);
+  }
   bool sends_bf16(size_t i) const override {
     const bool in_layer = i >= layers_.front() && i < layers_.back() + kLayerParameters;
     return in_layer && value(i).dim() == 2 && config_.precision == Precision::kBf16 && has_encoder_layer(value(i).device(), at::kBFloat16);
@@ -191,11 +194,8 @@ class Bert final : public TaskModel {
   /// Parameters i, i + 1, i + 2 as one; a view where they are neighbours in memory.
   at::Tensor joined(size_t i) const {
     const at::Tensor parts[] = {for_products(i), for_products(i + 1), for_products(i + 2)};
-    auto shape = parts[0].sizes().vec();
-    shape[0] *= 3;
-    const auto follows = [](const at::Tensor& a, const at::Tensor& b) { return a.is_alias_of(b) && b.storage_offset() == a.storage_offset() + a.numel(); };
-    const bool neighbours = follows(parts[0], parts[1]) && follows(parts[1], parts[2]);
-    return neighbours ? parts[0].as_strided(shape, parts[0].strides()) : at::cat({parts[0], parts[1], parts[2]});
+    const auto view = as_one(parts[0], parts[1], parts[2]);
+    return view.defined() ? view : at::cat({parts[0], parts[1], parts[2]});
   }
 
   EncoderLayer encoder_layer_of(size_t l) const {
@@ -210,6 +210,7 @@ class Bert final : public TaskModel {
     layer.heads = config_.heads;
     layer.norm_eps = config_.layer_norm_eps;
     if (sink_) layer.sink = [this, first](size_t i, const at::Tensor& gradient) { sink_(first + i, gradient); };
+    if (place_) layer.place = [this, first](size_t i) { return place_(first + i); };
     return layer;
   }
 
@@ -260,6 +261,7 @@ class Bert final : public TaskModel {
   std::vector<NamedParameter> parameters_;
   std::vector<at::Tensor> low_;  ///< 16-bit copies of what products take, beside parameters_; empty in fp32
   GradientSink sink_;
+  GradientPlace place_;
   size_t first_product_ = 0;
   LayerNormIndex embedding_norm_{};
   std::vector<size_t> layers_;   ///< first parameter of each

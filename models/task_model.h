@@ -36,6 +36,9 @@ struct NamedParameter {
 
 /// Receives the gradient of parameters()[parameter], in the type in which its product made it. Called inside backward.
 using GradientSink = std::function<void(size_t parameter, const at::Tensor& gradient)>;
+/// Memory for it, contiguous, of the parameter's shape and of that type; undefined: anywhere. A product that can puts it there, and the sink
+/// then receives this very memory.
+using GradientPlace = std::function<at::Tensor(size_t parameter)>;
 
 class TaskModel {
  public:
@@ -59,7 +62,7 @@ class TaskModel {
   /// Gradients that operations of this program's own make go to `sink` as soon as they are there, and not through the graph, which would
   /// convert each to fp32 first; the others go to their parameter's grad() as ever. {}: all of them do, as for models without such.
   /// A loss that has a parameter from elsewhere too, or runs the encoder twice, must not use it: the sums are the graph's work.
-  virtual void send_gradients(GradientSink /*sink*/) {}
+  virtual void send_gradients(GradientSink /*sink*/, GradientPlace /*place*/ = {}) {}
   /// True: the sink receives the gradient of parameter number i as bf16, always.
   virtual bool sends_bf16(size_t) const { return false; }
 };

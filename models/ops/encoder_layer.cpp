@@ -95,17 +95,18 @@ at::Tensor forward(Kept& k, const at::Tensor& x, bool keep) {
 
 /// Gradients of the parameters, by LayerParameter; those that nobody wants stay undefined, and those that a sink took.
 struct Gradients {
-  const std::function<void(size_t, const at::Tensor&)>& sink;
+  const EncoderLayer& layer;
   std::vector<at::Tensor> of;
   std::vector<bool> wanted;
   void give(size_t i, const at::Tensor& gradient) {
     if (!wanted[i]) return;
-    if (sink) sink(i, gradient);
+    if (layer.sink) layer.sink(i, gradient);
     else of[i] = gradient;
   }
   void give_weight(size_t i, const at::Tensor& dy, const at::Tensor& x) {
-    if (wanted[i]) give(i, product_grad_weight(dy, x));
+    if (wanted[i]) give(i, product_grad_weight(dy, x, place(i)));
   }
+  at::Tensor place(size_t i) const { return layer.place && wanted[i] ? layer.place(i) : at::Tensor(); }
 };
 
 struct NormGradients {
@@ -155,7 +156,8 @@ at::Tensor attention_part_backward(Kept& k, const at::Tensor& dy, Gradients& gra
   const auto bias = at::empty({3 * d}, k.softmax.options());
   column_sums<A>(data<A>(grad), t, 3 * d, floats(bias));
   const bool any = grads.wanted[kQueryWeight] || grads.wanted[kKeyWeight] || grads.wanted[kValueWeight];
-  const auto weight = any ? product_grad_weight(grad, k.x) : at::Tensor();
+  const auto place = as_one(grads.place(kQueryWeight), grads.place(kKeyWeight), grads.place(kValueWeight));
+  const auto weight = any ? product_grad_weight(grad, k.x, place) : at::Tensor();
   for (const size_t part : {0, 1, 2}) {
     const auto first = static_cast<int64_t>(part) * d;
     if (any) grads.give(kQueryWeight + part, weight.narrow(0, first, d));
@@ -194,7 +196,7 @@ class Layer final : public torch::autograd::Function<Layer> {
     const auto kept = c10::static_intrusive_pointer_cast<Kept>(ctx->saved_data["kept"].toCapsule());
     ctx->saved_data.clear();  // freed when this returns, not with the graph
     TORCH_CHECK(kept->wide.defined(), "a layer's backward runs once");
-    Gradients grads{kept->layer.sink, std::vector<at::Tensor>(kLayerParameters), {}};
+    Gradients grads{kept->layer, std::vector<at::Tensor>(kLayerParameters), {}};
     for (size_t i = 0; i < kLayerParameters; ++i) grads.wanted.push_back(ctx->needs_input_grad(1 + i));
     const auto dx = with_type(kept->x.scalar_type(), [&](auto type) { return fmtrain::backward<decltype(type)>(*kept, dy[0].contiguous(), grads); });
     torch::autograd::variable_list all{dx};

@@ -29,6 +29,7 @@ struct EncoderLayer {
   int64_t heads = 0;
   double norm_eps = 0;
   std::function<void(size_t, const at::Tensor&)> sink;  ///< receives the gradients, by LayerParameter, in their own type; none: the graph does
+  std::function<at::Tensor(size_t)> place;  ///< for them, as GradientPlace (task_model.h), or none
 };
 
 /// What a pass knows of its rows.

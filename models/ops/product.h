@@ -18,7 +18,11 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 /// dy [rows, out] times weight [out, in] -> [rows, in]: the gradient with respect to x.
 at::Tensor product_grad_input(const at::Tensor& dy, const at::Tensor& weight);
 
-/// dy [rows, out] transposed times x [rows, in] -> [out, in]: the gradient with respect to the weight.
-at::Tensor product_grad_weight(const at::Tensor& dy, const at::Tensor& x);
+/// dy [rows, out] transposed times x [rows, in] -> [out, in]: the gradient with respect to the weight. place: where it may be put, of that
+/// shape and type, contiguous; or undefined.
+at::Tensor product_grad_weight(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& place = {});
+
+/// Three matrices of one shape [n, m] as [3 n, m], a view; undefined where they do not lie one after the other.
+at::Tensor as_one(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c);
 
 }  // namespace fmtrain

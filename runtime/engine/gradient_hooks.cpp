@@ -28,7 +28,8 @@ std::vector<NamedParameter> trainable(TaskModel& model) {
   return result;
 }
 
-GradientHooks::GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready) : model_(model) {
+GradientHooks::GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready, const GradientPlace& place)
+    : model_(model) {
   std::vector<size_t> number;  // of each parameter of the model among those that are trained
   for (const auto& p : model.parameters()) {
     number.push_back(parameters_.size());
@@ -37,10 +38,12 @@ GradientHooks::GradientHooks(TaskModel& model, const std::function<void(size_t, 
     parameters_.push_back(p.value);
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_.back(), std::make_unique<Hook>(hook));
   }
-  model.send_gradients([ready, number](size_t parameter, const at::Tensor& gradient) {
+  const auto sink = [ready, number](size_t parameter, const at::Tensor& gradient) {
     const at::NoGradGuard no_grad;
     ready(number[parameter], gradient);
-  });
+  };
+  const auto placed = [place, number](size_t parameter) { return place(number[parameter]); };
+  model.send_gradients(sink, place ? GradientPlace(placed) : GradientPlace());
 }
 
 GradientHooks::~GradientHooks() {

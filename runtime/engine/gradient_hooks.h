@@ -13,10 +13,11 @@ namespace fmtrain {
 std::vector<NamedParameter> trainable(TaskModel& model);
 
 /// While this lives, `ready(i, gradient)` is called when backward has finished the gradient of trainable(model)[i], dense or sparse, fp32
-/// or of the type of the model's products; the gradient is taken away from the parameter. The model must outlive it.
+/// or of the type of the model's products; the gradient is taken away from the parameter. `place` as GradientPlace, of the same numbers.
+/// The model must outlive it.
 class GradientHooks {
  public:
-  GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready);
+  GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready, const GradientPlace& place = {});
   ~GradientHooks();
   GradientHooks(const GradientHooks&) = delete;
   GradientHooks& operator=(const GradientHooks&) = delete;

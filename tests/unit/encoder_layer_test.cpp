@@ -228,6 +228,23 @@ TEST_P(Products, FollowATen) {
   EXPECT_LE(relative(wide(product_grad_input(dy, w)), at::mm(wide(dy), wide(w))), tolerance);
   EXPECT_LE(relative(wide(product_grad_weight(dy, x)), at::mm(wide(dy).t(), wide(x))), tolerance);
   for (const auto& y : {product(x, w, b), product_grad_input(dy, w), product_grad_weight(dy, x)}) EXPECT_TRUE(y.scalar_type() == GetParam() && y.is_contiguous());
+  const auto memory = at::zeros({16 + 96 * 48 + 1}, x.options()), place = memory.narrow(0, 16, 96 * 48).view({96, 48});  // as in a window: 32 bytes
+  const auto placed = product_grad_weight(dy, x, place);
+  EXPECT_TRUE(at::equal(placed, product_grad_weight(dy, x)));
+  EXPECT_EQ(placed.data_ptr() == place.data_ptr(), GetParam() != at::kFloat);
+  EXPECT_EQ(memory[15].item<float>(), 0);
+  EXPECT_EQ(memory[16 + 96 * 48].item<float>(), 0);
+}
+
+TEST(AsOne, IsAViewOfNeighboursOnly) {
+  const auto all = at::arange(24).view({6, 4});
+  const auto part = [&](int64_t i) { return all.narrow(0, 2 * i, 2); };
+  const auto one = as_one(part(0), part(1), part(2));
+  EXPECT_TRUE(at::equal(one, all));
+  EXPECT_EQ(one.data_ptr(), all.data_ptr());
+  EXPECT_FALSE(as_one(part(0), part(2), part(1)).defined());
+  EXPECT_FALSE(as_one(part(0), part(1), part(2).clone()).defined());
+  EXPECT_FALSE(as_one({}, {}, {}).defined());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Products, testing::Values(at::kFloat, at::kBFloat16, at::kHalf));
