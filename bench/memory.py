@@ -32,7 +32,7 @@ LEAVES = [(4, 1), (16, 1), (32, 1), (8, 4)]  # samples of a leaf, sentences of t
 MIB = 2**20
 # Bytes of a rank by stage. B: two gradient buckets of 16 MiB, of which a model smaller than that fills less.
 HELD = ["16 P", "4 P + 12 P / N", "16 P / N + B", "16 P / N + B"]
-HELD_BF16 = ["16 P + 2 W", "2 (P - E) + 16 P / N + 2 W / N", "16 P / N + B + 2 W / N", "16 P / N + B + 2 W / N"]
+HELD_BF16 = ["16 P + 2 W", "2 (P - E) + (12 P + 4 E + 2 W) / N", "16 P / N + B + 2 W / N", "16 P / N + B + 2 W / N"]
 PUBLISHED = {"fp32": ["16 P", "8 P + 8 P / N", "4 P + 12 P / N", "16 P / N"], "bf16": ["16 P", "4 P + 12 P / N", "2 P + 14 P / N", "16 P / N"]}
 GRADIENTS = "their sums are fp32 here, 4 bytes and not the published 2, so that they have the same bits for every number of ranks"
 BUCKETS = "two buckets of 16 MiB collect gradients while their owner's sum is made; they do not grow with the model"
@@ -102,9 +102,10 @@ def state_row(o, work, model, size, precision, ranks, stage):
         "batch": {"global": 4, "micro": 4 // ranks}, "engine": {"zero": stage}})
     p, hidden = facts["model"]["parameters"], SIZES[size][0]
     w = facts["memory"]["bf16_copy"] / 2 * (ranks if stage > 0 else 1) if precision == "bf16" else 0
-    held = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(stage, 16 * p / ranks + 32 * MIB) + 2 * w / (ranks if stage > 0 else 1)
-    if precision == "bf16" and stage == 1 and ranks > 1:
-        held += 2 * (p - WORDS * hidden) - 4 * p + 4 * p / ranks
+    alike = 1 if ranks == 1 else stage  # a rank alone shares nothing out
+    held = {0: 16 * p, 1: 4 * p + 12 * p / ranks}.get(alike, 16 * p / ranks + 32 * MIB) + 2 * w / (ranks if stage > 0 else 1)
+    if precision == "bf16" and alike == 1:
+        held += 2 * (p - WORDS * hidden) + 4 * WORDS * hidden / ranks - 4 * p
     whole = 4 * p if precision == "bf16" else 8 * p  # parameters and gradients as ZeRO holds them for products
     published = {0: 16 * p, 1: whole + (16 * p - whole) / ranks, 2: whole / 2 + (16 * p - whole / 2) / ranks, 3: 16 * p / ranks}
     parts = [{"parameters": r["ledger"]["parameters"]["now"], "gradients": r["ledger"]["gradients"]["peak"],
@@ -130,8 +131,7 @@ def mib(bytes_, digits=1):
 
 
 def held_formula(row):
-    alone = row["ranks"] == 1 and row["stage"] == 1
-    return "16 P + 2 W" if row["precision"] == "bf16" and alone else (HELD_BF16 if row["precision"] == "bf16" else HELD)[row["stage"]]
+    return (HELD_BF16 if row["precision"] == "bf16" else HELD)[1 if row["ranks"] == 1 else row["stage"]]
 
 
 def why(row):
@@ -151,7 +151,8 @@ def tables(rows):
                      f" | {mib(sum(c.values()))} | {held_formula(r)} | {mib(r['formula'])} | {r['ratio']:.3f} | {PUBLISHED[r['precision']][r['stage']]} | "
                      f"{mib(r['published'])} | {sum(c.values()) / r['published']:.3f} | {why(r)} | {mib(sum(r['pss']) / len(r['pss']), 0)} |")
     lines += ["", "P parameters, of which W stand in products and E in the word table, N ranks of one machine, B two gradient buckets of 16 MiB. With bf16 a 16-bit",
-              "copy of W stands beside the fp32 parameters, and at stage 1 the gradients of a leaf are 16-bit until ranks add them.",
+              "copy of W stands beside the fp32 parameters, and at stage 1 the gradients of a leaf stay 16-bit: their sums are made while they are read. To a rank",
+              "alone all stages are stage 1.",
               f"More than 1.03: gradients: {GRADIENTS}; buckets: {BUCKETS}."]
     lines += ["", "| model | precision | recompute | samples of a leaf | activations counted, MiB | predicted, MiB | predicted / counted "
               "| total predicted, MiB | process, MiB | predicted / process |", "|" + "---|" * 10]

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace fmtrain {
 
@@ -57,6 +58,9 @@ class Communicator {
   /// As allocate, but ranks that can share memory (for MPI: those of a node) get the same bytes, which exist once. Not for reductions.
   /// Before all_gather each rank writes no more than its own piece; without a collective a barrier stands between writing and reading.
   virtual at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) = 0;
+  /// Where each rank has what `mine` is to this one, in rank order; mine lies in memory of allocate(). Empty: not all can be read from
+  /// here. Not collective: one stands between their writing and the reading, and another before they write again.
+  virtual std::vector<const void*> of_all_ranks(const at::Tensor& /*mine*/) const { return {}; }
   /// Ranks that allocate_shared gives the same bytes, this one included.
   virtual int sharers() const { return 1; }
   /// How often this rank has come to a point, in this or an earlier collective, where it waits for the others of its node: of two

@@ -19,6 +19,7 @@ class Recording final : public RecordingCommunicator, private WaitObserver {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   int sharers() const override { return inner_.sharers(); }
+  std::vector<const void*> of_all_ranks(const at::Tensor& mine) const override { return inner_.of_all_ranks(mine); }
   uint64_t meetings() const override { return inner_.meetings(); }
   double waited() const override { return inner_.waited(); }
   std::string awaited() const override { return inner_.awaited(); }

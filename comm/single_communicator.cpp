@@ -39,6 +39,9 @@ class SingleCommunicator final : public Communicator {
     check_numel(numel);
     return at::zeros({numel}, at::device(device_).dtype(dtype));
   }
+  std::vector<const void*> of_all_ranks(const at::Tensor& mine) const override {
+    return mine.is_cpu() ? std::vector<const void*>{mine.const_data_ptr()} : std::vector<const void*>{};
+  }
   at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override { return allocate(numel, dtype); }
   Work all_reduce(at::Tensor buffer, ReduceOp) override {
     check_reducible(buffer, type_of(buffer));

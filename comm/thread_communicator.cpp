@@ -72,7 +72,19 @@ class ThreadCommunicator final : public Communicator {
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
     agree(numel, "allocate");
-    return at::zeros({numel}, dtype);
+    allocated_.push_back(hub_.exchange(rank_, at::zeros({numel}, dtype)));
+    return allocated_.back()[static_cast<size_t>(rank_)];
+  }
+  std::vector<const void*> of_all_ranks(const at::Tensor& mine) const override {
+    for (const auto& tensors : allocated_) {
+      const auto& own = tensors[static_cast<size_t>(rank_)];
+      const auto offset = static_cast<const char*>(mine.data_ptr()) - static_cast<const char*>(own.data_ptr());
+      if (offset < 0 || static_cast<size_t>(offset) + mine.nbytes() > own.nbytes()) continue;
+      std::vector<const void*> all;
+      for (const auto& one : tensors) all.push_back(static_cast<const char*>(one.data_ptr()) + offset);
+      return all;
+    }
+    return {};
   }
   at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
@@ -128,6 +140,7 @@ class ThreadCommunicator final : public Communicator {
 
   Hub& hub_;
   int rank_, size_;
+  std::vector<std::vector<at::Tensor>> allocated_;  ///< of all ranks
 };
 
 }  // namespace

@@ -248,13 +248,16 @@ int64_t RankMemory::total() const {
 RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   const ShardPlan plan(n.trained, n.ranks);
   const int64_t share = plan.shard_numel(), slots = n.global / s.micro, leaves = (slots + n.ranks - 1) / n.ranks;
-  const bool streams = s.stage >= 2 && leaves == 1, shares = s.stage >= 1 && !n.gpu;
+  const bool shares = s.stage >= 1 && !n.gpu;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
   m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
-  const bool window = s.stage == 1 && leaves == 1 && n.ranks > 1 && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
+  const bool alone = n.ranks == 1, streams = s.stage >= 2 && leaves == 1 && !alone;
+  const bool narrow = leaves == 1 && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
+  const bool window = narrow && (alone ? n.shares_copy : s.stage == 1);
   const int64_t whole = streams ? 0 : n.trained * partial_sums(leaves, n.exact), beside_table = n.trained - n.table;
-  m.gradients = window ? 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * share : 4 * (whole + (s.stage >= 2 ? share : 0));
+  const int64_t sums = n.shares_copy ? n.table / n.ranks : share;  // where a rank reads the others' gradients, only the table's are written
+  m.gradients = window ? 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * sums : 4 * (whole + (s.stage >= 2 && !alone ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;

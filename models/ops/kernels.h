@@ -63,9 +63,10 @@ struct KernelsOf {
   void (*gelu)(const A* x, A* out, int64_t n);
   /// In place: x becomes gelu(x), grad becomes grad * gelu'(x), and is added to sums.
   void (*gelu_backward)(A* x, A* grad, int64_t n, float* sums);
-  /// sums += x; sums = x. Elementwise, each x widened exactly, so any cut of the memory gives the same bits.
+  /// sums += x; sums = x; sums = x + y. Elementwise, each x widened exactly, so any cut of the memory gives the same bits.
   void (*add_to_sums)(const A* x, int64_t n, float* sums);
   void (*put_in_sums)(const A* x, int64_t n, float* sums);
+  void (*put_sum)(const A* x, const A* y, int64_t n, float* sums);
   void (*add)(A* to, const A* from, int64_t n);
   void (*attention)(const HeadRows<A>& head, A* out, int64_t out_stride);
   void (*attention_backward)(const HeadRows<A>& head, const A* grad_out, int64_t out_stride, A* grad_q, A* grad_k, A* grad_v);

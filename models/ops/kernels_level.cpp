@@ -13,7 +13,7 @@ namespace {
 
 template <class A>
 constexpr KernelsOf<A> table() {
-  return {norm_row<A>, norm_row_backward<A>, gelu_row<A>, gelu_row_backward<A>, add_to_sums<A>, put_in_sums<A>, add_rows<A>, attention_head<A>, attention_head_backward<A>};
+  return {norm_row<A>, norm_row_backward<A>, gelu_row<A>, gelu_row_backward<A>, add_to_sums<A>, put_in_sums<A>, put_sum<A>, add_rows<A>, attention_head<A>, attention_head_backward<A>};
 }
 
 }  // namespace

@@ -106,20 +106,37 @@ void apply_pull(float strength, float* __restrict param, const float* __restrict
   for (int64_t i = 0; i < numel; ++i) param[i] -= strength * (param[i] - start[i]);
 }
 
+namespace {
+
 FMTRAIN_MULTIVERSION
-double sum_of_squares(const float* data, int64_t numel) {
-  constexpr int kLanes = 16;  // independent sums, so that the loop vectorises without reordering
-  double lanes[kLanes] = {};
+void add_squares(const float* __restrict data, int64_t numel, double* __restrict to) {
+  constexpr int64_t kLanes = SumOfSquares::kLanes;
+  double lanes[kLanes];
+  for (int64_t k = 0; k < kLanes; ++k) lanes[k] = to[k];
   int64_t i = 0;
   for (; i + kLanes <= numel; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) {
+    for (int64_t k = 0; k < kLanes; ++k) {
       const double x = data[i + k];
       lanes[k] += x * x;
     }
   for (; i < numel; ++i) lanes[i % kLanes] += static_cast<double>(data[i]) * data[i];
+  for (int64_t k = 0; k < kLanes; ++k) to[k] = lanes[k];
+}
+
+}  // namespace
+
+void SumOfSquares::add(const float* data, int64_t numel) { add_squares(data, numel, lanes_); }
+
+double SumOfSquares::value() const {
   double sum = 0;
-  for (const double lane : lanes) sum += lane;
+  for (const double lane : lanes_) sum += lane;
   return sum;
+}
+
+double sum_of_squares(const float* data, int64_t numel) {
+  SumOfSquares sum;
+  sum.add(data, numel);
+  return sum.value();
 }
 
 }  // namespace fmtrain

@@ -49,7 +49,17 @@ void apply_direction(float step_size, float* param, const float* direction, int6
 /// p -= strength * (p - start): a pull towards `start`.
 void apply_pull(float strength, float* param, const float* start, int64_t numel);
 
-/// Sum of squares in fp64, in an order that depends on numel only.
+/// Sum of squares in fp64, in an order that depends on their number only, not on the parts in which they come.
+class SumOfSquares {
+ public:
+  static constexpr int64_t kLanes = 16;  ///< independent sums, so that the loop vectorises without reordering
+  /// numel is a multiple of kLanes in all parts but the last.
+  void add(const float* data, int64_t numel);
+  double value() const;
+
+ private:
+  double lanes_[kLanes] = {};
+};
 double sum_of_squares(const float* data, int64_t numel);
 
 }  // namespace fmtrain

@@ -60,7 +60,8 @@ class Engine : public Stateful {
   virtual void swap_average() = 0;
 };
 
-/// Stage 0: parameters, gradients and optimizer state whole on every rank. l2_start: finetune.l2_start; offload: the optimizer's
+/// Stage 0: parameters, gradients and optimizer state whole on every rank; a rank alone on a CPU gets stage 1, which is the same to it
+/// and can read a gradient where it lies (leaf_window.h). l2_start: finetune.l2_start; offload: the optimizer's
 /// state and updates are the host's (engine.offload).
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
                                                double l2_start = 0, bool offload = false);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "runtime/engine/shard_plan.h"
 
@@ -13,7 +14,7 @@ namespace fmtrain {
 
 class GradientSource {
  public:
-  /// The reduced gradient of at most kNormBlock elements of the layout: where it lies, or put into room [range.numel()]. Any thread.
+  /// The reduced gradient of a range of the layout: where it lies, or put into room [range.numel()]. Any thread.
   virtual const float* read(Range range, float* room) const = 0;
 
  protected:
@@ -36,12 +37,14 @@ class GradientPiece {
     TORCH_CHECK(!source_, "a gradient that is nowhere in memory");
     return memory_;
   }
-  /// Calls use(i, count, values) for consecutive parts of [first, first + n); room: kNormBlock floats.
+  static constexpr int64_t kPart = 1024;  ///< elements that stay in the first-level cache beside all that is updated with them
+  /// Calls use(i, count, values) for consecutive parts of [first, first + n), of kPart elements but for the last where they are made, else
+  /// one; room: kPart floats.
   template <class Use>
-  void read(int64_t first, int64_t n, float* room, const Use& use) const {
+  void each(int64_t first, int64_t n, float* room, const Use& use) const {
     if (!source_) return use(first, n, memory_.const_data_ptr<float>() + first);
     for (int64_t i = first, count; i < first + n; i += count) {
-      count = std::min(kNormBlock, first + n - i);
+      count = std::min(kPart, first + n - i);
       use(i, count, source_->read({range_.first + i, range_.first + i + count}, room));
     }
   }

@@ -101,7 +101,7 @@ int64_t Optimizer::steps_of(size_t tensor) const {
   return steps_ - (unfrozen_at_.empty() ? 0 : unfrozen_at_[static_cast<size_t>(depths_[tensor])]);
 }
 
-std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces& gradients) const {
+std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Gradients& gradients) const {
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
   std::vector<Part> parts;
   int64_t at_state = 0;
@@ -113,24 +113,27 @@ std::vector<Optimizer::Part> Optimizer::parts(const Pieces& values, const Pieces
       const Range range{std::max(tensor.offset, owned.first), std::min(tensor.offset + tensor.numel, owned.last)};
       if (range.first >= range.last) continue;
       const int64_t inside = range.first - owned.first;
-      parts.push_back({t, range, values[i].narrow(0, inside, range.numel()), gradients[i].narrow(0, inside, range.numel()), at_state + inside});
+      parts.push_back({t, range, values[i].narrow(0, inside, range.numel()), gradients[i].narrow(inside, range.numel()), at_state + inside});
     }
     at_state += owned.numel();
   }
   return parts;
 }
 
-void Optimizer::step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join,
+void Optimizer::step(const at::Tensor& values, const std::vector<GradientPiece>& gradients, double lr, double scale, const Join& join,
                      const QuietRows& quiet) {
   TORCH_CHECK(!average_swapped_, "an update while the average stands in the parameters' place");
   if (!host_values_.defined()) return update(of_layout(values), gradients, lr, scale, join, quiet);
   TORCH_CHECK(gradients.size() == owned_.size(), gradients.size(), " gradients for ", owned_.size(), " ranges");
-  copy(gradients, of_owned(host_gradients_));  // waits for the GPU, so the copy back of the last update is done as well
-  update(of_owned(host_values_), of_owned(host_gradients_), lr, scale, join, quiet);
+  Pieces from;
+  for (const auto& gradient : gradients) from.push_back(gradient.memory());
+  const Pieces on_host = of_owned(host_gradients_);
+  copy(from, on_host);  // waits for the GPU, so the copy back of the last update is done as well
+  update(of_owned(host_values_), {on_host.begin(), on_host.end()}, lr, scale, join, quiet);
   copy(of_owned(host_values_), of_layout(values));
 }
 
-void Optimizer::update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join, const QuietRows& quiet) {
+void Optimizer::update(const Pieces& values, const Gradients& gradients, double lr, double scale, const Join& join, const QuietRows& quiet) {
   ++steps_;
   const auto all = parts(values, gradients);
   for (const auto& part : all)
@@ -168,7 +171,7 @@ void Optimizer::step_elementwise(const std::vector<Part>& parts, double lr, doub
                       part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"), part.range.first, quiet, low_of(part));
     else
       update_by_sgd({static_cast<float>(scale), static_cast<float>(r.weight_decay), static_cast<float>(config_.momentum),
-                     static_cast<float>(lr * r.lr)}, part.value, part.gradient, state_of(part, "momentum/"));
+                     static_cast<float>(lr * r.lr)}, part.value, part.gradient.memory(), state_of(part, "momentum/"));
   }
 }
 
@@ -205,9 +208,9 @@ void Optimizer::swap_average(const at::Tensor& values) {
 void Optimizer::lamb(const std::vector<Part>& parts, double lr, double scale, const Join& join) {
   for (const auto& part : parts)
     make_lamb_direction(lamb_update(rates_[part.tensor].weight_decay, config_.beta1, config_.beta2, config_.eps, scale, steps_of(part.tensor)),
-                        part.value, part.gradient, state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
+                        part.value, part.gradient.memory(), state_of(part, "exp_avg/"), state_of(part, "exp_avg_sq/"));
   const auto ratios = trust_ratios(parts, join);
-  for (const auto& part : parts) update_by_direction(lr * rates_[part.tensor].lr * ratios[part.tensor], part.value, part.gradient);
+  for (const auto& part : parts) update_by_direction(lr * rates_[part.tensor].lr * ratios[part.tensor], part.value, part.gradient.memory());
 }
 
 /// ||p|| / ||direction|| of every tensor, 1 where one of them is 0. Biases and norm weights have 1, as in the authors' code, which

@@ -12,6 +12,7 @@
 
 #include "runtime/config/config.h"
 #include "runtime/engine/flat_params.h"
+#include "runtime/engine/gradient_piece.h"
 #include "runtime/engine/row_set.h"
 #include "runtime/engine/shard_plan.h"
 
@@ -44,18 +45,19 @@ class Optimizer {
   Optimizer(const UpdateOptions& options, const FlatLayout& layout, std::vector<Range> owned, const at::Tensor& values);
   /// Makes a table whole of which every rank has filled what it owns, with 0 elsewhere.
   using Join = std::function<void(at::Tensor)>;
-  /// values: as above, of which only the owned ranges are touched; gradients: fp32, one for each owned range and as long. They are
-  /// multiplied by `scale` first, and may be overwritten. `join` is collective, called by all ranks or by none; not needed by an
+  /// values: as above, of which only the owned ranges are touched; gradients: one for each owned range and as long, in memory unless
+  /// one_pass(). They are multiplied by `scale` first, and may be overwritten. `join` is collective, called by all ranks or by none; not needed by an
   /// optimizer that owns everything.
   /// What `quiet` covers of the gradients is zero, and need not be read.
   /// With offload the gradients are copied to host memory, where a copy of the owned values is updated, and that goes back.
-  void step(const at::Tensor& values, const std::vector<at::Tensor>& gradients, double lr, double scale, const Join& join = {},
+  void step(const at::Tensor& values, const std::vector<GradientPiece>& gradients, double lr, double scale, const Join& join = {},
             const QuietRows& quiet = {});
   /// bf16 copies, by tensor and as long (undefined: none), into which step() rounds the owned values that it changes, in its own pass
   /// over them.
   void keep_low(std::vector<at::Tensor> low) { low_ = std::move(low); }
-  /// Not with another rule than AdamW, offload, or a GPU.
-  bool can_keep_low() const { return config_.name == OptimizerName::kAdamW && !host_values_.defined() && !state_[0].second.is_cuda(); }
+  /// step() reads each element of the gradient once, and changes what belongs to it then: AdamW, without offload or a GPU. Else there
+  /// can be no 16-bit copies.
+  bool one_pass() const { return config_.name == OptimizerName::kAdamW && !host_values_.defined() && !state_[0].second.is_cuda(); }
   /// step() leaves something else in the gradients.
   bool overwrites_gradients() const { return config_.name == OptimizerName::kLamb; }
   /// The owned values were changed from outside.
@@ -85,19 +87,21 @@ class Optimizer {
   struct Part {
     size_t tensor;
     Range range;                 ///< of the layout
-    at::Tensor value, gradient;  ///< fp32 [range.numel()]
+    at::Tensor value;            ///< fp32 [range.numel()]
+    GradientPiece gradient;      ///< as long
     int64_t at_state;            ///< where it begins in the state
   };
-  /// Both have one tensor an owned range.
+  /// Both have one an owned range.
   using Pieces = std::vector<at::Tensor>;
+  using Gradients = std::vector<GradientPiece>;
   /// What `memory` has of the owned ranges: it holds the layout, or these alone, one after the other.
   Pieces of_layout(const at::Tensor& memory) const;
   Pieces of_owned(const at::Tensor& memory) const;
   /// Updates that a tensor has had.
   int64_t steps_of(size_t tensor) const;
   /// Of the tensors that are trained.
-  std::vector<Part> parts(const Pieces& values, const Pieces& gradients) const;
-  void update(const Pieces& values, const Pieces& gradients, double lr, double scale, const Join& join, const QuietRows& quiet);
+  std::vector<Part> parts(const Pieces& values, const Gradients& gradients) const;
+  void update(const Pieces& values, const Gradients& gradients, double lr, double scale, const Join& join, const QuietRows& quiet);
   const at::Tensor& state_named(const std::string& name) const;
   at::Tensor state_of(const Part& part, const char* name) const;
   at::Tensor low_of(const Part& part) const;

@@ -55,16 +55,20 @@ void by_runs(int64_t from, int64_t to, int64_t first, const QuietRows& quiet, co
 
 }  // namespace
 
-void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg,
+void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const GradientPiece& grad, const at::Tensor& exp_avg,
                      const at::Tensor& exp_avg_sq, int64_t first, const QuietRows& quiet, const at::Tensor& low) {
-  if (param.is_cuda()) return adamw_on_gpu(update, param, grad, exp_avg, exp_avg_sq);
+  if (param.is_cuda()) return adamw_on_gpu(update, param, grad.memory(), exp_avg, exp_avg_sq);
   auto* rounded = low.defined() ? static_cast<uint16_t*>(low.data_ptr()) : nullptr;
   in_parallel(param, [&, p = data(param), m = data(exp_avg), v = data(exp_avg_sq)](int64_t from, int64_t count) {
-    by_runs(from, from + count, first, quiet, [&, values = data(grad)](int64_t i, int64_t n, Row kind) {
-      const float* g = kind == Row::kTouched ? values + i : kZeros;
-      if (kind == Row::kAsleep) apply_decay(update, p + i, n);  // a table has no copy of 16 bits
-      else if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
+    alignas(64) float room[GradientPiece::kPart];
+    const auto apply = [&](int64_t i, int64_t n, const float* g) {
+      if (rounded) apply_adamw(update, p + i, g, m + i, v + i, rounded + i, n);
       else apply_adamw(update, p + i, g, m + i, v + i, n);
+    };
+    by_runs(from, from + count, first, quiet, [&](int64_t i, int64_t n, Row kind) {
+      if (kind == Row::kAsleep) apply_decay(update, p + i, n);  // a table has no copy of 16 bits
+      else if (kind == Row::kQuiet) apply(i, n, kZeros);
+      else grad.each(i, n, room, apply);
     });
   });
 }
@@ -115,18 +119,21 @@ int64_t norm_blocks(Range range) {
   return range.numel() == 0 ? 0 : (range.last - 1) / kNormBlock - range.first / kNormBlock + 1;
 }
 
-void block_sums(const at::Tensor& part, int64_t first, const at::Tensor& sums, const QuietRows& quiet) {
+void block_sums(const GradientPiece& part, int64_t first, const at::Tensor& sums, const QuietRows& quiet) {
   const int64_t numel = part.numel(), head = std::min(numel, kNormBlock - first % kNormBlock);
-  if (part.is_cuda()) {
-    if (head > 0) sums_of_squares_on_gpu(part.narrow(0, 0, head), kNormBlock, sums.narrow(0, 0, 1));
-    if (head < numel) sums_of_squares_on_gpu(part.narrow(0, head, numel - head), kNormBlock, sums.narrow(0, 1, sums.numel() - 1));
+  if (sums.is_cuda()) {
+    if (head > 0) sums_of_squares_on_gpu(part.narrow(0, head).memory(), kNormBlock, sums.narrow(0, 0, 1));
+    if (head < numel) sums_of_squares_on_gpu(part.narrow(head, numel - head).memory(), kNormBlock, sums.narrow(0, 1, sums.numel() - 1));
     return;
   }
   double* out = sums.data_ptr<double>();
   at::parallel_for(0, sums.numel(), 16, [&](int64_t from, int64_t to) {
+    alignas(64) float room[GradientPiece::kPart];
     for (int64_t b = from; b < to; ++b) {
       const int64_t begin = b == 0 ? 0 : head + (b - 1) * kNormBlock, end = std::min(numel, head + b * kNormBlock);
-      out[b] = quiet.cover({first + begin, first + end}) ? 0.0 : sum_of_squares(data(part) + begin, end - begin);
+      SumOfSquares sum;
+      if (!quiet.cover({first + begin, first + end})) part.each(begin, end - begin, room, [&](int64_t, int64_t n, const float* values) { sum.add(values, n); });
+      out[b] = sum.value();
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "models/ops/optimizer_update.h"
+#include "runtime/engine/gradient_piece.h"
 #include "runtime/engine/shard_plan.h"
 #include "runtime/engine/table_exchange.h"
 
@@ -11,7 +12,7 @@ namespace fmtrain {
 
 /// The tensors begin at element `first` of the layout; of what `quiet` covers the gradient is not read (CPU). low: bf16 of the
 /// same size that receives the new values in the same pass (CPU), or undefined.
-void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg,
+void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const GradientPiece& grad, const at::Tensor& exp_avg,
                      const at::Tensor& exp_avg_sq, int64_t first = 0, const QuietRows& quiet = {}, const at::Tensor& low = {});
 /// low (bf16) = param, on the CPU, as the above rounds.
 void round_low(const at::Tensor& param, const at::Tensor& low);
@@ -26,6 +27,6 @@ void pull_towards(const at::Tensor& start, double strength, const at::Tensor& pa
 int64_t norm_blocks(Range range);
 /// sums[i] (fp64, on part's device) = sum of squares of what `part`, which begins at element `first` of the layout, has of the
 /// i-th of its norm blocks. What `quiet` covers is not read (CPU).
-void block_sums(const at::Tensor& part, int64_t first, const at::Tensor& sums, const QuietRows& quiet = {});
+void block_sums(const GradientPiece& part, int64_t first, const at::Tensor& sums, const QuietRows& quiet = {});
 
 }  // namespace fmtrain

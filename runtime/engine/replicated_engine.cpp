@@ -55,7 +55,7 @@ class ReplicatedEngine final : public StepEngine {
                                         [&](int64_t r, const float* sum) { std::copy_n(sum, table()->columns, row(r)); }));
   }
 
-  std::vector<at::Tensor> gradients() override { return {gradient_}; }
+  std::vector<GradientPiece> gradients() override { return {gradient_}; }
   void forget_quiet_rows() override { sum_.all_touched(); }
   QuietRows quiet_rows() const override { return table() ? QuietRows{*table(), &sum_.touched()} : QuietRows{}; }
 
@@ -80,6 +80,7 @@ class ReplicatedEngine final : public StepEngine {
 
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
                                                double l2_start, bool offload) {
+  if (comm.size() == 1 && model.parameters()[0].value.is_cpu()) return make_sharded_engine(model, comm, optimizer, 1, exact, l2_start, offload);
   const Booking booking(Purpose::kGradients);
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
   return std::make_unique<ReplicatedEngine>(model, comm, update, exact, FlatParams(trainable(model)));

@@ -1,6 +1,6 @@
 // ZeRO stages 1 to 3 over the flat layout. Every rank owns a piece of every bucket: it keeps the optimizer state of its pieces,
 // receives their reduced gradient, updates their parameters and hands these out.
-//   stage 1: the gradient is whole on every rank until it is reduced, as bf16 as far as it comes so (leaf_window.h)
+//   stage 1: the gradient is whole on every rank until it is reduced, or read, as bf16 as far as it comes so (leaf_window.h)
 //   stage 2: with one leaf a rank, a bucket's gradient exists only from backward to its reduction
 //   stage 3: as 2; parameters lie once in memory that the ranks of a node share (in every stage here, where ranks share memory)
 #include <ATen/ATen.h>
@@ -89,11 +89,11 @@ class ShardedEngine final : public StepEngine {
   /// A config has the same number of slots in every step, so memory is made once, by all ranks alike where they share it.
   void begin_leaves() override {
     const bool narrow = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
-    by_window_ = stage_ == 1 && comm_.size() > 1 && shape().slots <= comm_.size() && narrow;  // alone it would hold more
-    if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table());
+    by_window_ = stage_ == 1 && shape().slots <= comm_.size() && narrow && (comm_.size() > 1 || optimizer_.one_pass());  // alone, else, it holds more
+    if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table(), optimizer_.one_pass());
     if (!in_whole() && !shard_.defined()) {
       const Booking booking(Purpose::kGradients);
-      shard_ = at::zeros({plan_.shard_numel()}, values().options());
+      shard_ = at::zeros({plan_.shard_offset(written_buckets())}, values().options());
     }
     if (!streams() && !whole_.defined()) make_whole_gradient();
     if (by_window_) window_->begin(shape().present > 0, first_trained());
@@ -105,8 +105,10 @@ class ShardedEngine final : public StepEngine {
     else if (!streams()) sum_->finish_leaf();
   }
 
-  /// The reduced gradient lies in the whole one; else in the shard.
+  /// The reduced gradient of the written buckets lies in the whole one; else in the shard.
   bool in_whole() const { return stage_ == 1 && !by_window_; }
+  /// The others are read from the window.
+  size_t written_buckets() const { return by_window_ ? window_->written_buckets() : plan_.buckets(); }
 
   /// One leaf (or none) whose gradients go from backward into the window, or in stages 2 and 3 into the buckets' own memory.
   bool streams() const { return by_window_ || (stage_ > 1 && shape().present <= 1); }
@@ -133,6 +135,8 @@ class ShardedEngine final : public StepEngine {
     if (!streams()) sum_->add(t, gradient);
   }
 
+  at::Tensor place_for(size_t t) const override { return by_window_ ? window_->place_for(t) : at::Tensor(); }
+
   void add_part(size_t t, size_t b, const at::Tensor& gradient) override {
     const auto& tensor = layout().tensors[t];
     const Range bucket = plan_.bucket(b);
@@ -158,7 +162,7 @@ class ShardedEngine final : public StepEngine {
 
   Work reduce(size_t b) override {
     const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
-    if (by_window_) return window_->reduce(b, shard_.narrow(0, plan_.shard_offset(b), piece.numel()), op());
+    if (by_window_) return b < written_buckets() ? window_->reduce(b, shard_.narrow(0, plan_.shard_offset(b), piece.numel()), op()) : Work();
     if (table() && bucket.first < table()->range().last && bucket.last > table()->range().first) return reduce_beside_table(b);
     if (stage_ == 1)
       return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
@@ -183,10 +187,10 @@ class ShardedEngine final : public StepEngine {
     return {};
   }
 
-  /// Calls use(part, memory) for what this rank's reduced gradient has of a range of the layout.
+  /// Calls use(part, memory) for what this rank's written gradient has of a range of the layout.
   template <class Use>
   void each_owned(Range range, const Use& use) const {
-    for (size_t b = 0; b < plan_.buckets(); ++b) {
+    for (size_t b = 0; b < written_buckets(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
       const Range part{std::max(owned.first, range.first), std::min(owned.last, range.last)};
       if (part.first >= part.last) continue;
@@ -218,11 +222,12 @@ class ShardedEngine final : public StepEngine {
     if (in_whole()) sum_->also_touched(touched_);
   }
 
-  std::vector<at::Tensor> gradients() override {
-    std::vector<at::Tensor> parts;
+  std::vector<GradientPiece> gradients() override {
+    std::vector<GradientPiece> parts;
     for (size_t b = 0; b < plan_.buckets(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
-      parts.push_back(in_whole() ? whole_.narrow(0, owned.first, owned.numel()) : shard_.narrow(0, plan_.shard_offset(b), owned.numel()));
+      if (b >= written_buckets()) parts.emplace_back(*window_, owned);
+      else parts.emplace_back(in_whole() ? whole_.narrow(0, owned.first, owned.numel()) : shard_.narrow(0, plan_.shard_offset(b), owned.numel()));
     }
     return parts;
   }
@@ -257,7 +262,7 @@ class ShardedEngine final : public StepEngine {
   bool by_window_ = false;              ///< stage 1 with at most one leaf a rank, of bf16 gradients
   std::optional<LeafWindow> window_;
   at::Tensor whole_;                    ///< gradient of the whole layout, padded; else in stage 1, or more than one leaf
-  at::Tensor shard_;                    ///< where the reduced gradient is not in whole_: of this rank's pieces
+  at::Tensor shard_;                    ///< where the reduced gradient is not in whole_: of this rank's pieces of written buckets
   std::unique_ptr<LeafSum> sum_;        ///< into whole_
   std::optional<TableExchange> exchange_;
   RowSet touched_;                      ///< rows of the table that this rank's reduced gradient has
@@ -278,6 +283,7 @@ std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm
   FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
+  if (comm.size() == 1) stage = 1;  // they differ in what ranks share out
   return std::make_unique<ShardedEngine>(model, comm, update, stage, exact, plan, std::move(params));
 }
 

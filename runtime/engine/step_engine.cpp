@@ -32,7 +32,8 @@ LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
 StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, bool sharded)
     : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
       clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
-      hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); }) {
+      hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); },
+             [this](size_t i) { return of_digest() ? at::Tensor() : place_for(i); }) {
   model.parameters_changed();
   take_low_copies(sharded);
 }
@@ -45,7 +46,7 @@ void StepEngine::take_low_copies(bool sharded) {
     if (parameters[i].value.requires_grad()) low.push_back(model_.low_copy(i));
   const auto wrong = [](const at::Tensor& t) { return t.defined() && (t.scalar_type() != at::kBFloat16 || !t.is_contiguous() || !t.is_cpu()); };
   const bool some = std::any_of(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
-  if (!some || std::any_of(low.begin(), low.end(), wrong) || !optimizer_.can_keep_low()) return;
+  if (!some || std::any_of(low.begin(), low.end(), wrong) || !optimizer_.one_pass()) return;
   keeps_low_ = true;
   shares_low_ = sharded && comm_.sharers() == comm_.size();
   if (shares_low_) move_low_copies(low);
@@ -162,7 +163,7 @@ void StepEngine::run_backward(const Loss& loss) {
 
 void StepEngine::gradient_ready(size_t tensor, const at::Tensor& gradient) {
   if (!hashes_.empty()) hashes_[tensor] = hash_of(gradient);
-  if (leaf_ == shape_.present) return;  // of a digest
+  if (of_digest()) return;
   add_gradient(tensor, gradient);
   for (size_t b = buckets_of_[tensor].second; b-- > buckets_of_[tensor].first;) {
     add_part(tensor, b, gradient);

@@ -46,6 +46,8 @@ class StepEngine : public Engine {
 
   virtual void begin_leaves() = 0;
   virtual void add_gradient(size_t tensor, const at::Tensor& gradient) = 0;
+  /// Where the model may put it before, as GradientPlace.
+  virtual at::Tensor place_for(size_t) const { return {}; }
   /// What of it lies in a bucket, the last bucket first: one that is reduced before the next is filled never waits in memory.
   virtual void add_part(size_t, size_t, const at::Tensor&) {}
   virtual void finish_leaf() = 0;
@@ -54,7 +56,7 @@ class StepEngine : public Engine {
   /// What is reduced by itself, after the buckets.
   virtual void reduce_rest() = 0;
   /// The reduced gradient of each owned range, after all that.
-  virtual std::vector<at::Tensor> gradients() = 0;
+  virtual std::vector<GradientPiece> gradients() = 0;
   /// Where the reduced gradient is zero.
   virtual QuietRows quiet_rows() const = 0;
   /// It is so no longer: every row of the table has something else.
@@ -70,6 +72,7 @@ class StepEngine : public Engine {
 
  private:
   void gradient_ready(size_t tensor, const at::Tensor& gradient);
+  bool of_digest() const { return leaf_ == shape_.present; }  ///< while backward runs
   void run_backward(const Loss& loss);
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);

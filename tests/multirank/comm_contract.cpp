@@ -110,6 +110,26 @@ TEST_P(Contract, AllocatedMemoryIsZeroAndAligned) {
   });
 }
 
+TEST_P(Contract, RanksThatShareMemoryReadEachOthers) {
+  GetParam().run([](Communicator& comm) {
+    const auto memory = comm.allocate(100, at::kLong);
+    memory.fill_(comm.rank());
+    comm.barrier();
+    const auto all = comm.of_all_ranks(memory.narrow(0, 40, 10));
+    if (!memory.is_cpu() || comm.sharers() < comm.size()) {
+      EXPECT_TRUE(all.empty());
+    } else {
+      ASSERT_EQ(all.size(), static_cast<size_t>(comm.size()));
+      for (int r = 0; r < comm.size(); ++r)
+        for (int64_t i = 0; i < 10; ++i) EXPECT_EQ(static_cast<const int64_t*>(all[static_cast<size_t>(r)])[i], r);
+    }
+    if (comm.size() > 1) {
+      EXPECT_TRUE(comm.of_all_ranks(at::zeros({10}, at::kLong)).empty());
+    }
+    comm.barrier();
+  });
+}
+
 TEST_P(Contract, AllReduceAddsWholeNumbers) {
   each_memory([](Communicator& comm, Placer& placed) {
     for (const auto dtype : {at::kFloat, at::kDouble, at::kLong, at::kInt})

@@ -173,7 +173,7 @@ TEST(Optimizer, ShardsGiveTheBitsOfTheWhole) {
     for (int step = 0; step < 3; ++step) {
       const auto gradient = at::randn({flat.layout().numel});
       for (auto& shard : shards) {
-        std::vector<at::Tensor> parts;
+        std::vector<GradientPiece> parts;
         for (const auto& range : shard.owned()) parts.push_back(gradient.narrow(0, range.first, range.numel()));
         shard.step(flat.values(), parts, 1e-3, 0.7);
       }
@@ -361,6 +361,33 @@ TEST(BlockSums, AreTheSquaresOfEachBlock) {
   EXPECT_EQ(sums_from(6 * kNormBlock - 32), (std::vector{32.0, block + 8, block / 2 - 32}));
   EXPECT_EQ(sums_from(kNormBlock / 2), (std::vector{block / 2, block + 8}));
   EXPECT_EQ(norm_blocks({70, 70}), 0);
+}
+
+/// A gradient that is put into room whenever it is read.
+struct Copied final : GradientSource {
+  at::Tensor data;  ///< of the layout
+  const float* read(Range range, float* room) const override {
+    std::copy_n(data.const_data_ptr<float>() + range.first, range.numel(), room);
+    return room;
+  }
+};
+
+TEST(GradientPiece, HasTheSameBitsReadOrInMemory) {
+  at::manual_seed(6);
+  Copied source;
+  source.data = at::randn({3 * kNormBlock});
+  for (const Range range : {Range{0, 3 * kNormBlock}, Range{32, 2 * kNormBlock + 5}, Range{kNormBlock, kNormBlock + 1}}) {
+    const auto memory = source.data.narrow(0, range.first, range.numel());
+    const auto results = [&](const GradientPiece& gradient) {
+      std::vector<at::Tensor> all{at::zeros({norm_blocks(range)}, at::kDouble), at::ones({range.numel()}), at::zeros({range.numel()}), at::zeros({range.numel()})};
+      block_sums(gradient, range.first, all[0]);
+      update_by_adamw(adamw_update(1e-2, 0.1, 0.9, 0.999, 1e-8, 0.5, 3), all[1], gradient, all[2], all[3]);
+      return all;
+    };
+    const auto read = results(GradientPiece(source, range)), stored = results(memory);
+    for (size_t i = 0; i < read.size(); ++i) EXPECT_TRUE(at::equal(read[i], stored[i])) << i << " from " << range.first;
+  }
+  EXPECT_THROW(GradientPiece(source, {0, 16}).memory(), c10::Error);
 }
 
 }  // namespace

@@ -111,11 +111,15 @@ TEST(MemoryFit, StagesShareOutWhatTheySay) {
   EXPECT_NEAR(sum(predict(n, {0, 0, 8})) / (16 * p), 1, 0.001);
   EXPECT_NEAR(sum(predict(n, {1, 0, 8})) / (4 * p + 12 * p / 4), 1, 0.001);
   EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (16 * p / 4 + 32 * kMiB), 1, 0.001);
-  MemoryNeeds narrow = n;  // one leaf a rank in bf16: its gradients as they come, and the shard of their sums
+  MemoryNeeds narrow = n;  // one leaf a rank in bf16: its gradients as they come, and of the table the shard of its sums
   narrow.shape.precision = Precision::kBf16;
   narrow.table = 23'440'896, narrow.products = narrow.trained_products = 84'934'656, narrow.shares_copy = true;
   const double others = p - 23'440'896;
-  EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (2 * others + 4 * p / 4 + 4 * (others - 84'934'656)), 1, 0.001);
+  const double arrives = 2 * others + 4 * (others - 84'934'656);
+  EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (arrives + 23'440'896), 1, 0.001);
+  narrow.shares_copy = false;  // SGD, or several machines: of everything
+  EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (arrives + 4 * p / 4), 1, 0.001);
+  narrow.shares_copy = true;
   EXPECT_EQ(predict(narrow, {1, 0, 8}).low_copy, 2 * 84'934'656 / 4);
   EXPECT_EQ(predict(narrow, {0, 0, 8}).low_copy, 2 * 84'934'656);
   EXPECT_EQ(predict(narrow, {1, 0, 4}).gradients, 4 * narrow.trained);  // two leaves a rank
