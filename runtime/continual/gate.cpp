@@ -84,7 +84,7 @@ std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& opt
   if (!r.core.judged) found.push_back(too_few("core", r.core, options));
   else if (r.core.difference.lcb95() <= -options.margin)
     found.push_back("perhaps worse on the core set: at least " + points(r.core.difference.lcb95()));
-  if (inputs.challenger_ece > inputs.champion_ece + options.ece_slack)
+  if (inputs.core.examples() >= options.least_calibration && inputs.challenger_ece > inputs.champion_ece + options.ece_slack)
     found.push_back("probabilities are less true than the champion's");
   if (inputs.forgetting > options.forgetting)
     found.push_back("forgot " + points(-inputs.forgetting) + " on an earlier test set");

@@ -31,6 +31,7 @@ struct GateOptions {
   int64_t least_slice = 300;  ///< smaller slices are shown, not judged
   int64_t least_set = 300;    ///< of rolling and core: with fewer the bootstrap's bounds mean nothing (n = 1: always certain)
   double ece_slack = 0.01;
+  int64_t least_calibration = 1000;  ///< of core: with fewer, the error of a perfect model alone (0.05 at 200) is above the slack
   double forgetting = 0.01;
   double alpha = 0.05;  ///< of the slices together, after Holm
   int64_t resamples = 10000;
@@ -53,7 +54,7 @@ struct GateResult {
 };
 
 /// promote: LCB95 > 0 on rolling, LCB95 > -margin on core, no slice significantly below -margin, ECE at most the champion's
-/// plus its slack, forgetting and budget kept, nothing leaked. reject: UCB95 < 0 on rolling, or UCB95 < -margin on core, or a
+/// plus its slack (where core is large enough), forgetting and budget kept, nothing leaked. reject: UCB95 < 0 on rolling, or UCB95 < -margin on core, or a
 /// slice significantly below -margin, or something leaked. inconclusive: the rest; the champion stays. A rolling or core set
 /// below least_set neither promotes nor rejects.
 GateResult judge(const GateInputs& inputs, const GateOptions& options = {});

@@ -207,6 +207,16 @@ TEST(Gate, EveryConditionCounts) {
   }
 }
 
+/// Of 999 texts the calibration is shown, not judged.
+TEST(Gate, CalibrationNeedsManyTexts) {
+  auto in = inputs(0.03);
+  in.challenger_ece = 0.5;
+  in.core = simulated_pair(999, 0.06, 0.03, 2);
+  EXPECT_EQ(judge(in, quick()).verdict, GateVerdict::kPromote);
+  in.core = simulated_pair(1000, 0.06, 0.03, 2);
+  EXPECT_EQ(judge(in, quick()).verdict, GateVerdict::kInconclusive);
+}
+
 /// 150 classes of two examples each: drawn class by class the bounds have 0.71 of their width, and by the normal approximation
 /// 12 % would be promoted.
 TEST(Gate, ManyClassesOfFewExamples) {
