@@ -17,6 +17,7 @@ void add_bench_tokenizer(CLI::App& bench, Action& action);
 void add_bench_checkpoint(CLI::App& bench, Action& action);
 void add_bench_scaling(CLI::App& bench, Action& action);
 void add_bench_compare(CLI::App& bench, Action& action);
+void add_bench_simulate(CLI::App& bench, Action& action);
 
 /// Cores that this process may use; 0 where the system does not say.
 int usable_cores();

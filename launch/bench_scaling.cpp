@@ -1,10 +1,7 @@
 // `fmtrain bench scaling` and `fmtrain bench compare`: strong and weak scaling of a config on this machine or allocation, by
 // runs of this program at several numbers of ranks, and two such results beside each other.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 
 #include "launch/bench.h"
 #include "launch/child_run.h"
@@ -19,8 +16,6 @@
 namespace fmtrain {
 namespace {
 
-namespace fs = std::filesystem;
-
 struct ScalingOptions {
   std::string config, launcher = "mpirun -np {ranks}", out = "scaling";
   std::vector<int> ranks{1, 2};
@@ -30,18 +25,6 @@ struct ScalingOptions {
   double limit = 3600;
   bool strong = false, weak = false, json = false;
 };
-
-/// What the measured runs leave out: all but updates.
-std::vector<std::string> quiet_settings(int64_t steps) {
-  return {"data.validation=null",
-          "data.test=null",
-          "schedule.steps=" + std::to_string(steps),
-          "checkpoint.every=" + std::to_string(steps),
-          "checkpoint.seconds=1000000",
-          "report.progress=off",
-          "report.tensorboard=false",
-          "report.bootstrap=0"};
-}
 
 ScalingPlan plan_of(const ScalingOptions& o, const Config& config) {
   ScalingPlan plan;
@@ -63,19 +46,6 @@ ScalingPlan plan_of(const ScalingOptions& o, const Config& config) {
   return plan;
 }
 
-/// A folder for the runs inside `out`, gone at the end.
-struct Place {
-  explicit Place(const std::string& out) : path(out + "/runs-XXXXXX") {
-    std::error_code error;
-    fs::create_directories(out, error);
-    if (error || !::mkdtemp(path.data())) throw StorageError(out + ": cannot make a folder there; choose another with -o");
-  }
-  ~Place() { remove_tree(posix_files(), path); }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  std::string path;
-};
-
 /// Its own exit code where the child gave one, so that a fault of the config or the data keeps its meaning.
 [[noreturn]] void child_failed(const ScalingArm& arm, int code, const std::string& output) {
   const bool ours = code >= static_cast<int>(ExitCode::kConfig) && code <= static_cast<int>(ExitCode::kLocked);
@@ -92,7 +62,7 @@ MeasuredRun measure(const ScalingOptions& o, const ScalingArm& arm, int repetiti
   for (const std::string& word : {own_program(), std::string("train"), o.config, std::string("--resume"), std::string("never")})
     words.push_back(word);
   auto settings = o.overrides;
-  for (auto& setting : quiet_settings(o.steps)) settings.push_back(setting);
+  for (auto& setting : update_settings(o.steps)) settings.push_back(setting);
   settings.push_back("batch.global=" + std::to_string(arm.global));
   settings.push_back("run.dir=" + dir);
   for (auto& setting : settings) words.insert(words.end(), {"--set", setting});
@@ -130,7 +100,7 @@ int bench_scaling(const ScalingOptions& o) {
   const auto arms = arms_of(plan);
   std::vector<MeasuredRun> runs;
   {
-    const Place place(o.out);
+    const BenchPlace place(o.out);
     for (int repetition = 1; repetition <= o.repetitions; ++repetition)
       for (const auto& arm : arms) {
         runs.push_back(measure(o, arm, repetition, place.path));

@@ -74,6 +74,20 @@ int run_child(const std::vector<std::string>& words, const std::string& output, 
                     " s and was ended; raise --limit or take fewer --steps");
 }
 
+std::vector<std::string> update_settings(int64_t steps) {
+  const std::string count = std::to_string(steps);
+  return {"data.validation=null",       "data.test=null",      "schedule.steps=" + count,  "checkpoint.every=" + count,
+          "checkpoint.seconds=1000000", "report.progress=off", "report.tensorboard=false", "report.bootstrap=0"};
+}
+
+BenchPlace::BenchPlace(const std::string& out) : path(out + "/runs-XXXXXX") {
+  std::error_code error;
+  std::filesystem::create_directories(out, error);
+  if (error || !::mkdtemp(path.data())) throw StorageError(out + ": cannot make a folder there; choose another with -o");
+}
+
+BenchPlace::~BenchPlace() { remove_tree(posix_files(), path); }
+
 std::string own_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
 std::string last_words(const std::string& output) {

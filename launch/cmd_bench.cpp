@@ -18,7 +18,7 @@ int usable_cores() {
 void add_bench(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("bench", "Measure parts of this program on this machine.\nExample: fmtrain bench step --json step.json");
   command->require_subcommand(1);
-  for (auto* add : {add_bench_step, add_bench_scaling, add_bench_compare, add_bench_checkpoint, add_bench_comm, add_bench_startup,
+  for (auto* add : {add_bench_step, add_bench_scaling, add_bench_compare, add_bench_simulate, add_bench_checkpoint, add_bench_comm, add_bench_startup,
                     add_bench_tokenizer, add_bench_io})
     add(*command, action);
 }

@@ -5,6 +5,7 @@
 #include "runtime/report/html.h"
 #include "runtime/report/report_sections.h"
 #include "runtime/report/svg.h"
+#include "runtime/scaling/picture.h"
 #include "runtime/scaling/scaling.h"
 
 namespace fmtrain {
@@ -20,13 +21,6 @@ polyline.limit { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; }
 .split { margin: 1rem 0 .25rem; font-size: .9rem; }
 .different { border-left: 3px solid rgb(var(--orange)); padding-left: .75rem; }
 )";
-/// The colours of the page, for a picture that stands by itself.
-constexpr const char* kPictureStyle = R"(svg { overflow: visible; } text { font: 12px system-ui, sans-serif; fill: #5a636e; }
-.x, .mid { text-anchor: middle; } .y, .end { text-anchor: end; } .grid { stroke: #e1e4e8; }
-polyline { fill: none; stroke-width: 1.75; } polyline.limit { stroke: #5a636e; stroke-width: 1; stroke-dasharray: 4 4; }
-.mean { stroke: #2160a8; } .valid { stroke: #be5814; } circle.mean { fill: #2160a8; } circle.valid { fill: #be5814; }
-circle { stroke: none; } .upright { stroke-width: 4; stroke-opacity: .35; })";
-
 struct Kind {
   const char *mode, *css;
 };
@@ -190,12 +184,7 @@ std::string scaling_page(const Json& scaling) {
 std::string scaling_picture(const Json& scaling) {
   const Plot plot = efficiency_plot(scaling);
   if (plot.series[0].points.empty() && plot.series[1].points.empty()) return "";
-  return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"300\" viewBox=\"0 0 640 300\">\n<style>{}</style>\n"
-      "<rect width=\"640\" height=\"300\" fill=\"#fff\"/>\n<svg x=\"60\" y=\"30\" width=\"560\" overflow=\"visible\">{}</svg>\n"
-      "<text x=\"60\" y=\"16\">Efficiency, % — <tspan fill=\"#2160a8\">strong</tspan>, <tspan fill=\"#be5814\">weak</tspan> "
-      "scaling</text></svg>\n",
-      kPictureStyle, svg_plot(plot));
+  return picture(plot, "Efficiency, %", {{"mean", "strong scaling"}, {"valid", "weak scaling"}});
 }
 
 }  // namespace fmtrain

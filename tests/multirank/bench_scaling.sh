@@ -37,3 +37,16 @@ refused 'nowhere: cannot be started' "$config" --ranks 1 --launcher nowhere
 refused 'leaves nothing' "$config" --ranks 1 --steps 3 --warmup 3
 refused 'in place of 2' "$config" --ranks 2 --steps 2 --warmup 1 --launcher 'env RANKS={ranks}'
 OMPI_COMM_WORLD_SIZE=2 refused 'start it without mpirun' "$config" --ranks 1
+
+# One rank's update recorded and replayed, beside what was measured above.
+timeout -k 5 60 "$fmtrain" bench simulate --record "$config" --steps 4 --warmup 1 --ranks 1,2,1024 --rank-hours 50000 \
+  --measured "$dir/out/scaling.json" -o "$dir/sim" > "$dir/text" 2> "$dir/err" || fail "simulate ended with $?"
+has "$dir/text" 'it is arithmetic on these inputs'
+has "$dir/text" '| strong | 2 | '
+has "$dir/sim/timeline.json" '"kind": "fmtrain timeline"'
+timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --ranks 2 --zero 0 --json -o "$dir/sim" > "$dir/json" 2> "$dir/err" || fail 'simulate again'
+has "$dir/json" '"kind": "fmtrain simulation"'
+timeout -k 5 20 "$fmtrain" bench simulate --published > "$dir/text" 2> "$dir/err" || fail 'published'
+has "$dir/text" '| fails |'
+timeout -k 5 20 "$fmtrain" bench simulate "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
+[ $? = 3 ] || fail 'a scaling.json was taken for a timeline'
