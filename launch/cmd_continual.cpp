@@ -58,7 +58,7 @@ std::string text_of_check(const Json& facts) {
   if (facts.contains("insufficient")) return out + "insufficient data: " + facts.at("insufficient").get<std::string>() + "\n";
   const Json& drift = facts.at("drift");
   char line[160];
-  std::snprintf(line, sizeof line, "drift: %s (MMD p %.4f, severity %.2f)\n", drift.at("verdict").get<std::string>().c_str(),
+  std::snprintf(line, sizeof line, "drift test: %s (MMD p %.4f, severity %.2f)\n", drift.at("verdict").get<std::string>().c_str(),
                 drift.at("mmd").at("p").get<double>(), drift.at("severity").get<double>());
   return out + line;
 }

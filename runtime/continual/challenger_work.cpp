@@ -34,6 +34,8 @@ Json json_file(const std::string& path) {
 
 std::string sha256_text(const std::string& text) { return sha256_hex(text.data(), text.size()); }
 
+std::string rolling_name(int64_t cycle) { return "rolling-" + version_name(cycle); }
+
 double megabytes(const std::string& model) {
   return static_cast<double>(hash_file(posix_files(), model, "model.safetensors").bytes) / 1e6;
 }
@@ -52,6 +54,17 @@ CyclePlan plan_of(const CycleState& state) {
   const Json record = record_of(state, CycleStage::kTriggered);
   return {whole_of(record, "first"), whole_of(record, "last"), whole_of(record, "parent"), text_of(record, "from") == "base",
           text_of(record, "program")};
+}
+
+Json scores_in_use_after(const std::vector<CycleState>& cycles, size_t i, int64_t champion) {
+  const int64_t used = i + 1 < cycles.size() ? plan_of(cycles[i + 1]).parent : champion;
+  const auto evaluated = cycles[i].records.find(cycle_stage_name(CycleStage::kEvaluated));
+  const char* model = used == cycles[i].version ? "challenger" : used == plan_of(cycles[i]).parent ? "champion" : nullptr;
+  if (!model || evaluated == cycles[i].records.end() || !evaluated->contains("tests")) return {};
+  Json scores = Json::object();
+  const Json tests = evaluated->at("tests");
+  for (const auto& [name, of] : tests.items()) scores[name == "rolling" ? rolling_name(cycles[i].number) : name] = of.at(model);
+  return scores;
 }
 
 CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan, const Registry& registry, int64_t champion) {
@@ -106,7 +119,7 @@ std::vector<std::pair<std::string, std::string>> ChallengerWork::tests(const Cyc
     // Of an earlier challenger that was not promoted the texts are in this cycle's own sets.
     if (cycle.number >= state.number || taken == kEarlierTests || plan_of(cycle).last > plan_of(state).first) continue;
     if (!cycle.records.contains("data-frozen") || cycle.records.at("data-frozen").value("rolling", 0) <= 0) continue;
-    found.emplace_back("rolling-" + version_name(cycle.number), path(cycles.directory(cycle.number), "rolling"));
+    found.emplace_back(rolling_name(cycle.number), path(cycles.directory(cycle.number), "rolling"));
     ++taken;
   }
   return found;
@@ -117,17 +130,12 @@ std::vector<std::pair<std::string, std::string>> ChallengerWork::tests(const Cyc
 double ChallengerWork::forgetting(const CycleState& state, const Json& tests) const {
   double sum = 0;
   int64_t count = 0;
-  const auto earlier = Cycles(registry_, {}).all();
+  const auto cycles = Cycles(registry_, {}).all();
   for (const auto& [name, scores] : tests.items()) {
     if (name == "rolling") continue;
     double best = scores.at("champion").get<double>();
-    for (const auto& cycle : earlier) {
-      if (cycle.number >= state.number || !cycle.records.contains("published") || !cycle.records.contains("evaluated")) continue;
-      const bool promoted = cycle.records.at("published").value("promoted", false);
-      const std::string then = name == "rolling-" + version_name(cycle.number) ? "rolling" : name;
-      const Json known = cycle.records.at("evaluated").value("tests", Json::object());
-      if (known.contains(then)) best = std::max(best, known.at(then).at(promoted ? "challenger" : "champion").get<double>());
-    }
+    for (size_t i = 0; i + 1 < cycles.size() && cycles[i].number < state.number; ++i)
+      best = std::max(best, scores_in_use_after(cycles, i, 0).value(name, best));
     sum += best - scores.at("challenger").get<double>();
     ++count;
   }

@@ -31,6 +31,11 @@ struct CyclePlan {
 Json plan_json(const CyclePlan& plan);  ///< members to be added to the trigger's record
 CyclePlan plan_of(const CycleState& state);
 
+/// Scores on the cycle's tests (its record "tests") of the version that was in use after cycles[i]: that which the next cycle
+/// challenged, or `champion` after the last; null where that is neither of the two that the cycle compared. A challenger may have been
+/// promoted by hand.
+Json scores_in_use_after(const std::vector<CycleState>& cycles, size_t i, int64_t champion);
+
 /// With the labels that version `champion` knows.
 CycleDataOptions cycle_data_options(const Config& config, const CyclePlan& plan, const Registry& registry, int64_t champion);
 

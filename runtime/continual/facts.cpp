@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "runtime/continual/challenger_work.h"
 #include "runtime/continual/measures.h"
 #include "runtime/continual/schedule.h"
 #include "runtime/errors.h"
@@ -65,34 +66,28 @@ Json drift_facts(const std::vector<DriftRecord>& history, double alpha) {
   return list;
 }
 
-/// R[i][j]: row 0 is the first version, row i the model in use after the i-th cycle that was evaluated; test 0 is core.
-void add_matrix(const std::vector<CycleState>& cycles, Json& facts) {
+/// R[i][j]: row 0 is the first version, row i the model in use after the i-th cycle that was evaluated; test 0 is core, test i the
+/// rolling one of that cycle, also where it had none.
+void add_matrix(const std::vector<CycleState>& cycles, int64_t champion, Json& facts) {
   std::vector<std::string> names{"core"};
-  std::vector<std::vector<std::optional<double>>> rows;
-  const auto place = [&](const std::string& name) {
-    const auto found = std::find(names.begin(), names.end(), name);
-    if (found != names.end()) return static_cast<size_t>(found - names.begin());
-    names.push_back(name);
-    return names.size() - 1;
-  };
-  const auto row_of = [&](const CycleState& cycle, const char* model) {
-    std::vector<std::optional<double>> row;
-    const Json tests = part(cycle, CycleStage::kEvaluated).at("tests");
-    for (const auto& [name, scores] : tests.items()) {
-      const size_t at = place(name == "rolling" ? "rolling-" + version_name(cycle.number) : name);
-      row.resize(std::max(row.size(), at + 1));
-      row[at] = scores.at(model).get<double>();
+  std::vector<Json> scores;
+  for (size_t i = 0; i < cycles.size(); ++i) {
+    const Json& evaluated = part(cycles[i], CycleStage::kEvaluated);
+    if (!evaluated.contains("tests")) continue;
+    names.push_back("rolling-" + version_name(cycles[i].number));
+    if (scores.empty()) {
+      scores.push_back(Json::object());
+      const Json tests = evaluated.at("tests");
+      for (const auto& [name, of] : tests.items()) scores[0][name == "rolling" ? names[1] : name] = of.at("champion");
     }
-    return row;
-  };
-  for (const auto& cycle : cycles) {
-    if (!part(cycle, CycleStage::kEvaluated).contains("tests")) continue;
-    place("rolling-" + version_name(cycle.number));  // test i is that of the i-th cycle, also where it had none
-    if (rows.empty()) rows.push_back(row_of(cycle, "champion"));
-    rows.push_back(row_of(cycle, was_promoted(cycle) ? "challenger" : "champion"));
+    scores.push_back(scores_in_use_after(cycles, i, champion));
   }
-  for (auto& row : rows) row.resize(names.size());
-  const ScoreMatrix matrix{rows, std::vector<std::optional<double>>(names.size())};
+  ScoreMatrix matrix{{}, std::vector<std::optional<double>>(names.size())};
+  for (const auto& known : scores) {
+    matrix.after.emplace_back();
+    for (const auto& name : names)
+      matrix.after.back().push_back(known.contains(name) ? std::optional(known.at(name).get<double>()) : std::nullopt);
+  }
   facts["tests"] = names;
   facts["matrix"] = matrix_json(matrix);
   facts["measures"] = measures_json(continual_measures(matrix));
@@ -141,7 +136,7 @@ Json continual_facts(Registry& registry, const Config& config, int64_t now) {
   facts["unfinished"] = Json();
   if (!cycles.empty() && cycles.back().stage != CycleStage::kPublished)
     facts["unfinished"] = {{"number", cycles.back().number}, {"stage", cycle_stage_name(cycles.back().stage)}};
-  add_matrix(cycles, facts);
+  add_matrix(cycles, aliases.champion, facts);
   const int64_t last = cycles.empty() ? aliases.last.time : cycles.back().started;
   const auto due = last ? CycleSchedule(config.continual.schedule).next(last) : std::nullopt;
   facts["next_due"] = due ? Json(*due) : Json();
