@@ -11,7 +11,8 @@ def decision(facts):
     cycle = facts.get("cycle")
     if not cycle:
         return facts.get("did", "nothing")
-    return f"{cycle['verdict']}, version {cycle['version']}" + (" promoted" if cycle.get("promoted") else " not promoted")
+    did = {True: "promoted", False: "not promoted"}.get(cycle.get("promoted"), "promoted by hand")
+    return f"{cycle['verdict']}, version {cycle['version']} {did}"
 
 
 def transfer(rows, tests):
@@ -55,8 +56,18 @@ def scores(result, who):
     return lines
 
 
+def compared(gate, part):
+    """What the gate saw of one of its tests: champion, challenger, and the one-sided 95 % bounds of the difference."""
+    seen = gate.get(part)
+    if not seen or not seen.get("examples"):
+        return "-"
+    return (f"{percent(seen['champion'])}, {percent(seen['challenger'])} ({100 * seen['lcb95']:+.1f} - {100 * seen['ucb95']:+.1f}), "
+            f"n={seen['examples']}")
+
+
 def decisions(result):
-    lines = ["| arm | section | decision | fresh | replayed | drift | why |", "|---|---|---|---|---|---|---|"]
+    lines = ["| arm | section | decision | fresh | replayed | drift | rolling test: champion, challenger | core: champion, challenger | why |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for arm, rows in result["arms"].items():
         for row in rows[1:]:
             cycle = row["facts"].get("cycle")
@@ -65,13 +76,14 @@ def decisions(result):
             data = cycle.get("data") or {}
             drift = (row["facts"].get("check") or {}).get("drift") or {}
             lines.append(f"| {arm} | {row['step']} | {decision(row['facts'])} | {data.get('fresh', '-')} | {data.get('replayed', '-')} | "
-                         f"{drift.get('verdict', '-')} | {'; '.join(cycle.get('reasons') or [])} |")
+                         f"{drift.get('verdict', '-')} | {compared(cycle['gate'], 'rolling')} | {compared(cycle['gate'], 'core')} | "
+                         f"{'; '.join(cycle.get('reasons') or [])} |")
     return lines
 
 
 def transfers(result):
     tests = list(result["tests"])
-    lines = ["| arm | backward | forward | mean at the end | " + " | ".join(f"forgetting {t}" for t in tests[:-1]) + " |",
+    lines = ["| arm | backward | forward | mean at the end | " + "".join(f"forgetting {t} | " for t in tests[:-1]),
              "|---" * (3 + len(tests)) + "|"]
     for arm, f in result["transfer"].items():
         figures = [f["backward"], f["forward"], f["mean_at_end"]] + [f["forgetting"].get(t) for t in tests[:-1]]
@@ -81,7 +93,7 @@ def transfers(result):
 
 def table(result, command):
     metric = {"f1": "Entity F1 (strict)", "accuracy": "Accuracy"}[result["metric"]]
-    lines = [f"# Continual fine-tuning on a stream: {result['stream']}", "",
+    lines = [f"# Continual fine-tuning on a stream: {result['stream']}" + ("" if result["gate"] else ", without a gate"), "",
              f"`{command}`, seed {result['seed']}, {result['precision']}, {result['ranks']} ranks, {result['model']}. {result['about']}.",
              f"The first version is trained on {result['base']}; core is a frozen test of that. Every figure in %; in brackets the 95 %",
              "bootstrap interval of `fmtrain eval` over texts (one training seed). A label that a model lacks counts as a wrong answer.",
@@ -89,7 +101,7 @@ def table(result, command):
              f"## {metric} of the version in use after each section", ""]
     lines += scores(result, "served")
     lines += ["", f"## {metric} of the version that each cycle made (-: rejected, its weights are gone)", ""] + scores(result, "challenger")
-    lines += ["", "## Decisions", ""] + decisions(result)
+    lines += ["", "## Decisions", "", "In brackets the one-sided 95 % bounds of the difference, as the gate used them.", ""] + decisions(result)
     lines += ["", "## Transfer and forgetting, points", "",
               "Backward: last score less the score right after the section came. Forward: score before it came less the first version's.",
               "Forgetting: best earlier score less the last; below 0 is a gain. All of the versions in use.", ""] + transfers(result)
