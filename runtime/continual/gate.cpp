@@ -87,7 +87,7 @@ std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& opt
   if (inputs.core.examples() >= options.least_calibration && inputs.challenger_ece > inputs.champion_ece + options.ece_slack)
     found.push_back("probabilities are less true than the champion's");
   if (inputs.forgetting > options.forgetting)
-    found.push_back("forgot " + points(-inputs.forgetting) + " on an earlier test set");
+    found.push_back("on earlier test sets " + points(-inputs.forgetting));
   if (!inputs.within_budget) found.push_back("latency or size is over budget");
   return found;
 }

@@ -21,7 +21,7 @@ struct GateInputs {
   std::vector<std::pair<std::string, PairedCounts>> slices;
   Metric metric = accuracy_of_sums;
   double champion_ece = 0, challenger_ece = 0;  ///< expected calibration error, on the core set
-  double forgetting = 0;                        ///< largest loss on the test set of an earlier cycle, a fraction
+  double forgetting = 0;                        ///< mean loss on the test sets of earlier cycles, a fraction
   bool within_budget = true;                    ///< latency and size
   int64_t leaked = 0;                           ///< test examples found in training or replay data: any is fatal
 };

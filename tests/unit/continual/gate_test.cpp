@@ -198,7 +198,7 @@ TEST(Gate, EveryConditionCounts) {
            {[](GateInputs& in) { in.core = simulated_pair(400, 0.2, 0, 3); }, "perhaps worse on the core set"},
            {[](GateInputs& in) { in.core = {}; }, "the core set has 0 examples; at least 300 are needed"},
            {[](GateInputs& in) { in.challenger_ece = 0.011; }, "probabilities"},
-           {[](GateInputs& in) { in.forgetting = 0.011; }, "forgot -1.10 points"},
+           {[](GateInputs& in) { in.forgetting = 0.011; }, "on earlier test sets -1.10 points"},
            {[](GateInputs& in) { in.within_budget = false; }, "budget"}}) {
     const GateResult result = verdict(change);
     EXPECT_EQ(result.verdict, GateVerdict::kInconclusive) << reason;
