@@ -278,8 +278,9 @@ def accuracy(place, version, test):
 
 
 def stream(folder):
-    """Eight windows of gradual drift: with replay the last window is read and the first is not forgotten; without, it is."""
-    data = new_stream(folder)
+    """Eight windows of gradual drift: with replay the last window is read and the first is not forgotten. Without, the first is
+    forgotten, or the gate keeps such challengers out and the last is not read: the margin lets in what loses up to half."""
+    data = new_stream(folder, texts=1000)
     last, first = data / "tests/07.jsonl", data / "base-test.jsonl"
     scores = {}
     for name, share in (("replay", 0.5), ("naive", 0)):
@@ -299,7 +300,7 @@ def stream(folder):
     figures = (f"last window: frozen {scores['frozen']:.3f}, replay {scores['replay'][0]:.3f}, naive {scores['naive'][0]:.3f}; "
                f"first: begun {scores['begun']:.3f}, replay {scores['replay'][1]:.3f}, naive {scores['naive'][1]:.3f}")
     fine = scores["replay"][0] >= scores["frozen"] + 0.05 and scores["begun"] - scores["replay"][1] <= 0.02
-    fine = fine and scores["naive"][1] < scores["replay"][1] - 0.02
+    fine = fine and min(naive - replay for naive, replay in zip(scores["naive"], scores["replay"])) < -0.02
     print(figures, flush=True)
     return report("continual_stream", "8 windows", 1, 0 if fine else 1, figures)
 
