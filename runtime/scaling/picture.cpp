@@ -12,7 +12,8 @@ text { font: 12px system-ui, sans-serif; fill: #5a636e; }
 polyline { fill: none; stroke-width: 1.75; } polyline.limit { stroke: #5a636e; stroke-width: 1; stroke-dasharray: 4 4; }
 .mean { stroke: #2160a8; } .valid { stroke: #be5814; } .third { stroke: #268076; } .fourth { stroke: #80669e; }
 circle.mean, text.mean { fill: #2160a8; } circle.valid, text.valid { fill: #be5814; }
-circle.third, text.third { fill: #268076; } circle.fourth, text.fourth { fill: #80669e; } text { stroke: none; }
+circle.third, text.third { fill: #268076; } circle.fourth, text.fourth { fill: #80669e; }
+text.mean, text.valid, text.third, text.fourth { stroke: none; }
 circle { stroke: none; } .upright { stroke-width: 4; stroke-opacity: .35; })";
 
 }  // namespace

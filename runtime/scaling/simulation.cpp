@@ -62,12 +62,20 @@ Json row_of(const Timeline& t, const Simulation& s, int ranks, int stage) {
   return row;
 }
 
+/// Of equal numbers of ranks the more efficient stage.
 Json largest_useful(const Json& rows, const char* mode, double useful) {
   Json best;
-  for (const Json& row : rows)
-    if (row.at("fits") == true && row.at(mode).is_object() && row.at(mode).at("efficiency").get<double>() >= useful &&
-        (best.is_null() || row.at("ranks") > best.at("ranks")))
-      best = {{"ranks", row.at("ranks")}, {"stage", row.at("stage")}};
+  double reached = 0;
+  for (const Json& row : rows) {
+    if (row.at("fits") != true || !row.at(mode).is_object()) continue;
+    const double efficiency = row.at(mode).at("efficiency");
+    if (efficiency < useful) continue;
+    const bool better =
+        best.is_null() || row.at("ranks") > best.at("ranks") || (row.at("ranks") == best.at("ranks") && efficiency > reached);
+    if (!better) continue;
+    best = {{"ranks", row.at("ranks")}, {"stage", row.at("stage")}};
+    reached = efficiency;
+  }
   return best;
 }
 

@@ -51,7 +51,10 @@ std::string simulation_picture(const Json& simulated) {
     keys.emplace_back(kStyles[stage], fmt::format("stage {}", stage));
   }
   plot.x_axis = rank_axis(most);
-  plot.y_axis = value_axis(0, 100, 6);
+  double highest = 100;
+  for (const Series& series : plot.series)
+    for (const Point& point : series.points) highest = std::max(highest, point.y);
+  plot.y_axis = value_axis(0, highest, 6);
   return picture(plot, "Simulated: weak, %", keys);
 }
 

@@ -144,6 +144,18 @@ TEST(Simulation, RowsAndAdvice) {
   EXPECT_THAT(simulation_picture(all), HasSubstr("stage 1, 8 ranks"));
 }
 
+TEST(Simulation, OfEqualRanksTheMoreEfficientStageIsNamed) {
+  Simulation s;
+  s.ranks = {4};
+  s.algorithm = Algorithm::kRing;
+  s.network = {{0, 1024}, {0, 1024}, 64, 40};
+  s.useful = 0.1;
+  s.stages = {0, 1};
+  Timeline t = long_backward();
+  t.optimizer = 8;  // which stage 1 shares out
+  EXPECT_EQ(simulate(t, s).at("advice").at("largest_useful").at("strong"), (Json{{"ranks", 4}, {"stage", 1}}));
+}
+
 TEST(Simulation, PredictedBesideMeasured) {
   Simulation s;
   s.algorithm = Algorithm::kRing;
