@@ -94,24 +94,34 @@ void check(const ScalingOptions& o) {
   for (const int ranks : o.ranks) launcher_words(o.launcher, ranks);
 }
 
+Json result_of(ScalingPlan plan, const std::vector<MeasuredRun>& runs, int repetitions) {
+  plan.repetitions = repetitions;
+  return scaling_json(plan, runs,
+                      {{"versions", program_versions()}, {"device", runs.front().device}, {"hosts", runs.back().hosts}});
+}
+
+/// The files are written after every repetition: whoever ends it early keeps what was measured.
+Json measure_all(const ScalingOptions& o, const ScalingPlan& plan) {
+  const auto arms = arms_of(plan);
+  const BenchPlace place(o.out);
+  std::vector<MeasuredRun> runs;
+  Json scaling;
+  for (int repetition = 1; repetition <= o.repetitions; ++repetition) {
+    for (const auto& arm : arms) {
+      runs.push_back(measure(o, arm, repetition, place.path));
+      std::fprintf(stderr, "repetition %d of %d, %d ranks, global batch %lld: %.0f real tokens/s, update %.1f ms\n", repetition,
+                   o.repetitions, arm.ranks, static_cast<long long>(arm.global), runs.back().tokens_per_second(),
+                   1e3 * runs.back().step_seconds());
+    }
+    scaling = result_of(plan, runs, repetition);
+    write_results(o, scaling);
+  }
+  return scaling;
+}
+
 int bench_scaling(const ScalingOptions& o) {
   check(o);
-  const ScalingPlan plan = plan_of(o, load_config(o.config, o.overrides));
-  const auto arms = arms_of(plan);
-  std::vector<MeasuredRun> runs;
-  {
-    const BenchPlace place(o.out);
-    for (int repetition = 1; repetition <= o.repetitions; ++repetition)
-      for (const auto& arm : arms) {
-        runs.push_back(measure(o, arm, repetition, place.path));
-        std::fprintf(stderr, "repetition %d of %d, %d ranks, global batch %lld: %.0f real tokens/s, update %.1f ms\n",
-                     repetition, o.repetitions, arm.ranks, static_cast<long long>(arm.global), runs.back().tokens_per_second(),
-                     1e3 * runs.back().step_seconds());
-      }
-  }
-  const Json scaling = scaling_json(
-      plan, runs, {{"versions", program_versions()}, {"device", runs.front().device}, {"hosts", runs.back().hosts}});
-  write_results(o, scaling);
+  const Json scaling = measure_all(o, plan_of(o, load_config(o.config, o.overrides)));
   std::printf("%s\n", o.json ? scaling.dump(1).c_str() : scaling_text(scaling).c_str());
   return scaling.at("equal") == true ? 0 : static_cast<int>(ExitCode::kNumeric);
 }

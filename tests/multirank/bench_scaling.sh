@@ -5,6 +5,8 @@ fmtrain=$1 config=$2/configs/tiny_cpu.yaml
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $*"; tail -n 5 "$dir"/err* ; exit 1; }
+printf '#!/bin/sh\n[ -e "$0.done" ] && exit 1\ntouch "$0.done"\nexec "$@"\n' > "$dir/once"
+chmod +x "$dir/once"
 has() { grep -qF -- "$2" "$1" || fail "$1 lacks: $2"; }
 
 timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 1,2 --steps 4 --warmup 1 --repetitions 1 --launcher 'mpirun -np {ranks}' \
@@ -24,6 +26,12 @@ timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 1,2 --strong --steps 
   -o "$dir/other" > "$dir/text" 2> "$dir/err"
 [ $? = 6 ] || fail 'different bits did not end with 6'
 has "$dir/text" 'do not have equal bits'
+
+# Ended in its second repetition, it leaves the first one's results.
+timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 1 --steps 3 --warmup 1 --repetitions 2 --launcher "$dir/once" -o "$dir/ended" \
+  > "$dir/text" 2> "$dir/err"
+[ $? = 2 ] || fail 'a launcher that fails did not end with 2'
+has "$dir/ended/scaling.json" '"repetitions": 1'
 
 refused() {  # WHAT ARGUMENTS...
   local what=$1; shift
