@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# A job that is stopped time and again (a signal as before its time limit, twice; scontrol requeue; a job that goes before it; a
+# node that is lost) saves each time, is queued again, goes on from there, and ends with the weights of an uninterrupted run.
+# Usage: requeue.sh FMTRAIN SOURCE train|train_mpirun
+set -euo pipefail
+fmtrain=$1 source=$2 script=$3
+source "$source/tests/slurm/cluster.sh"
+count=600
+
+timeout -k 5 280 "$fmtrain" $(training alone $count) > output-alone 2>&1 &
+alone=$!
+submit --nodes=2 "$slurm/$script.sbatch" $(training run $count)
+restarts=0 at=0
+stopped() {  # HOW: the job was stopped after it had gone on from the last save
+  local step
+  requeued $((++restarts))
+  [[ $(recorded run code) == 75 ]] || fail "$1: exit.json says $(recorded run code)"
+  step=$(recorded run step)
+  ((step > at)) || fail "$1: stopped at step $step, no further than before"
+  echo "$1: saved at step $step"
+  at=$step
+  rm "$work/run/exit.json"
+}
+signal() { if [[ $script == train ]]; then scancel --signal=USR1 "$job"; else scancel --batch --signal=USR1 "$job"; fi; }
+
+runs_until run 20; signal; stopped "signal"
+runs_until run $((at + 20)); signal; stopped "signal"
+if [[ $script == train ]]; then
+  runs_until run $((at + 20)); scontrol requeue "$job"; stopped "scontrol requeue"
+  runs_until run $((at + 20))
+  sbatch --quiet --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap "sleep 1"; stopped "preempted"
+  runs_until run $((at + 20)); scontrol update nodename=n2 state=down reason=test; stopped "node lost"
+  scontrol update nodename=n2 state=resume 2> /dev/null || true  # it may be back by itself
+fi
+ended_as COMPLETED 0
+wait $alone || fail "alone: exit $?"
+[[ $(recorded run code) == 0 && $(recorded run step) == "$count" ]] || fail "not complete"
+[[ $(weights run) == "$(weights alone)" ]] || fail "other weights than those of the uninterrupted run"
+[[ $(steps run) == "$count" ]] || fail "log.jsonl has $(steps run) lines"
+cmp <(grep -o '"loss_hex":"[^"]*"' run/log.jsonl) <(grep -o '"loss_hex":"[^"]*"' alone/log.jsonl) || fail "other losses"
+echo "$restarts requeues; weights and losses of the uninterrupted run"
