@@ -32,11 +32,22 @@ std::string processor() {
 #endif
 }
 
+/// The file whose name begins with `name` among those that this process has mapped.
+std::string mapped_file(const std::string& name) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (const size_t path = line.find('/'); path != line.npos && line.compare(line.rfind('/') + 1, name.size(), name) == 0)
+      return line.substr(path);
+  return "";
+}
+
 }  // namespace
 
 Json program_versions() {
   return {{"fmtrain", FMTRAIN_VERSION}, {"torch", TORCH_VERSION}, {"mpi", mpi_version()}, {"hdf5", hdf5_version()},
           {"compiler", __VERSION__}, {"processor", processor()}};
 }
+
+Json library_paths() { return {{"libtorch", mapped_file("libtorch_cpu.so")}, {"libmpi", mapped_file("libmpi.so")}}; }
 
 }  // namespace fmtrain
