@@ -93,12 +93,14 @@ S
     echo "NodeName=n$k NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + k)) CPUs=$cpus State=UNKNOWN"
   done
 }
-# Open MPI takes two nodes on one host for one host, and would give two ranks the same file in /dev/shm.
+# Open MPI takes two nodes on one host for one host, and would give two ranks the same file in /dev/shm. Ranks that wait leave their
+# core to others, for there may be more ranks than cores.
 write_env() {
   cat << S
 export SLURM_CONF=$SLURM_CONF OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_mpi_yield_when_idle=1
 S
 }
 up() {
