@@ -45,7 +45,7 @@ mpi=:$here/lib/mpi
 for folder in "${path[@]}" "$(dirname "$(dirname "$(command -v mpirun || true)")")"/lib*; do
   if compgen -G "$folder/libmpi.so.40*" > /dev/null; then mpi=; fi
 done
-if PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null | grep -q 'libmpi\.so\.40'; then mpi=; fi
+if [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null) == *libmpi.so.40* ]]; then mpi=; fi
 cuda=
 for folder in "$torch"/../nvidia/*/lib; do  # the CUDA libraries of a wheel
   if [[ -d $folder ]]; then cuda+=$(cd "$folder" && pwd):; fi

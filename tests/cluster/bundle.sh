@@ -16,6 +16,7 @@ mv empty/small "a place/moved"
 bundle="$work/a place/moved"
 torch=$("$fmtrain" version | awk '$1 == "libtorch" { print $2 }')
 torch=$(dirname "$(dirname "$torch")")
+mpi=$("$fmtrain" version | awk '$1 == "libmpi" { print $2 }')  # this machine's, in its folders of libraries
 ln -s "$torch" "$work/my torch"
 
 clean() { env -i PATH=/usr/bin:/bin HOME="$work" TERM=dumb OMP_NUM_THREADS=1 "$@"; }
@@ -27,6 +28,7 @@ finds() {  # HOW COMMAND...
   local version
   version=$(clean "${@:2}" version) || fail "$1: $version"
   [[ $version == *"libtorch   $torch/lib/libtorch_cpu.so"* ]] || fail "$1: another LibTorch: $version"
+  [[ $version == *"libmpi     $mpi"* ]] || fail "$1: another MPI than this machine's: $version"
   echo "found: $1"
 }
 refuses() {  # TEXT COMMAND...
