@@ -6,7 +6,7 @@ set -euo pipefail
 fmtrain=$1 build=$2 source=$3
 source "$source/tests/support/whole_run.sh"
 
-"$source/cluster/bundle.sh" "$work/made/small.tar.gz" --build "$build" > output-pack 2>&1 && fail "packed into no folder"
+"$source/cluster/bundle.sh" "$work/made/small.tar.gz" --build "$build" > "$work/output-pack" 2>&1 && fail "packed into no folder"
 mkdir "$work/made" "$work/empty"
 cd "$work"
 "$source/cluster/bundle.sh" "$work/made/small.tar.gz" --build "$build" > output-pack
