@@ -29,8 +29,11 @@ if [[ $script == train ]]; then
   runs_until run $((at + 20)); scontrol requeue "$job"; stopped "scontrol requeue"
   runs_until run $((at + 20))
   sbatch --quiet --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap "sleep 1"; stopped "preempted"
-  runs_until run $((at + 20)); scontrol update nodename=n2 state=down reason=test; stopped "node lost"
+  runs_until run $((at + 20)); scontrol update nodename=n2 state=down reason=test
+  wait_for 90 '[[ $(of_job JobState) == PENDING && $(of_job Restarts) == 5 ]]' "no restart after a node was lost"
   scontrol update nodename=n2 state=resume 2> /dev/null || true  # it may be back by itself
+  wait_for 90 '[[ $(sinfo -h -p debug -n n2 -o %t) == idle && -z $(pgrep -f "run.dir=$work/run ") ]]' "n2 is not back"
+  stopped "node lost"
 fi
 ended_as COMPLETED 0
 wait $alone || fail "alone: exit $?"
