@@ -13,9 +13,7 @@ cache=${FMTRAIN_HOME:-$HOME/.cache/fmtrain}
 build=yes weights=yes target=fmtrain
 for argument in "$@"; do
   case $argument in
-    --tests)
-      target=all
-      [[ $(id -u) != 0 ]] || packages+=(slurmctld slurmd slurm-client munge) ;;  # jobs are tested by root only
+    --tests) target=all ;;
     --no-build) build=no ;;
     --no-weights) weights=no ;;
     *) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2 ;;
