@@ -57,11 +57,11 @@ CyclePlan plan_of(const CycleState& state) {
 }
 
 Json scores_in_use_after(const std::vector<CycleState>& cycles, size_t i, int64_t champion) {
+  Json scores = Json::object();
   const int64_t used = i + 1 < cycles.size() ? plan_of(cycles[i + 1]).parent : champion;
   const auto evaluated = cycles[i].records.find(cycle_stage_name(CycleStage::kEvaluated));
   const char* model = used == cycles[i].version ? "challenger" : used == plan_of(cycles[i]).parent ? "champion" : nullptr;
-  if (!model || evaluated == cycles[i].records.end() || !evaluated->contains("tests")) return {};
-  Json scores = Json::object();
+  if (!model || evaluated == cycles[i].records.end() || !evaluated->contains("tests")) return scores;
   const Json tests = evaluated->at("tests");
   for (const auto& [name, of] : tests.items()) scores[name == "rolling" ? rolling_name(cycles[i].number) : name] = of.at(model);
   return scores;
@@ -147,12 +147,11 @@ Json ChallengerWork::evaluate(const CycleState& state, const std::string& direct
   const auto& config = crew_.config();
   const std::string champion = registry_.verified(plan.parent), challenger = directory + "/run/model";
   GateCounts counts(config.model.task);
-  for (const auto& [name, file] : tests(state, directory)) {
-    std::vector<std::string> champions, challengers;
-    const Observation before = crew_.observe({champion, file}, &champions);
-    const Observation after = crew_.observe({challenger, file}, &challengers);
-    counts.add(name, {before, champions}, {after, challengers});
-  }
+  const auto sets = tests(state, directory);
+  std::vector<std::string> files;
+  for (const auto& [name, file] : sets) files.push_back(file);
+  auto before = crew_.observe({champion, files}), after = crew_.observe({challenger, files});
+  for (size_t i = 0; i < sets.size(); ++i) counts.add(sets[i].first, std::move(before[i]), std::move(after[i]));
   const double latency = counts.seconds_per_text() * 1000, size = megabytes(challenger);
   const auto& gate = config.continual.gate;
   Json record{{"counts_sha256", ""}, {"tests", counts.scores()}, {"ece", counts.ece()}, {"temperature", counts.temperature()}};

@@ -32,7 +32,7 @@ Json plan_json(const CyclePlan& plan);  ///< members to be added to the trigger'
 CyclePlan plan_of(const CycleState& state);
 
 /// Scores on the cycle's tests (its record "tests") of the version that was in use after cycles[i]: that which the next cycle
-/// challenged, or `champion` after the last; null where that is neither of the two that the cycle compared. A challenger may have been
+/// challenged, or `champion` after the last; {} where that is neither of the two that the cycle compared. A challenger may have been
 /// promoted by hand.
 Json scores_in_use_after(const std::vector<CycleState>& cycles, size_t i, int64_t champion);
 

@@ -93,11 +93,6 @@ Ranks ranks_of(Communicator& comm) {
 
 }  // namespace
 
-struct Crew::Seen {
-  Observation observation;
-  std::vector<std::string> labels;
-};
-
 void Crew::enter(const char* phase) const {
   if (options_.status) *options_.status = {phase, 0};
 }
@@ -152,11 +147,7 @@ auto Crew::together(const Order& order) {
 
 bool Crew::train(const TrainingOrder& order) { return together(order); }
 
-Observation Crew::observe(const ObservationOrder& order, std::vector<std::string>* labels) {
-  Seen seen = together(order);
-  if (labels) *labels = seen.labels;
-  return std::move(seen.observation);
-}
+std::vector<NamedObservation> Crew::observe(const ObservationOrder& order) { return together(order); }
 
 DriftFacts Crew::check(const DriftOrder& order) { return together(order); }
 
@@ -167,27 +158,32 @@ bool Crew::carry_out(const TrainingOrder& order) {
   return complete;
 }
 
-Crew::Seen Crew::carry_out(const ObservationOrder& order) {
+std::vector<NamedObservation> Crew::carry_out(const ObservationOrder& order) {
   enter("load");
   auto loaded = load_finetuned(order.model, config_.engine.precision);
   const auto tokenizer = load_tokenizer(order.model);
+  for (auto& p : loaded.model->parameters()) p.value.set_data(p.value.detach().to(at::Device(options_.device)));
+  loaded.model->parameters_changed();
   PrepareOptions prepare;
   prepare.task = config_.model.task;
   prepare.max_length = loaded.fmtrain.value("max_length", config_.data.max_length);
   prepare.overlong = config_.data.overlong;
-  prepare.labels = grown_labels(loaded.labels, labels_of(order.data, prepare));
-  if (comm_.rank() == 0) prepared_in_cache(order.data, prepare, *tokenizer);
-  comm_.barrier();
-  const auto data = open_dataset(prepared_in_cache(order.data, prepare, *tokenizer), tokenizer->vocab_size());
-  for (auto& p : loaded.model->parameters()) p.value.set_data(p.value.detach().to(at::Device(options_.device)));
-  loaded.model->parameters_changed();
-  enter("evaluate");
-  return {fmtrain::observe(*loaded.model, *data, comm_, unknown_of(*tokenizer)), prepare.labels};
+  std::vector<NamedObservation> observed;
+  for (const auto& file : order.data) {
+    enter("evaluate");
+    prepare.labels.clear();
+    prepare.labels = grown_labels(loaded.labels, labels_of(file, prepare));
+    if (comm_.rank() == 0) prepared_in_cache(file, prepare, *tokenizer);
+    comm_.barrier();
+    const auto data = open_dataset(prepared_in_cache(file, prepare, *tokenizer), tokenizer->vocab_size());
+    observed.push_back({fmtrain::observe(*loaded.model, *data, comm_, unknown_of(*tokenizer)), prepare.labels});
+  }
+  return observed;
 }
 
 DriftFacts Crew::carry_out(const DriftOrder& order) {
-  const Observation reference = carry_out(ObservationOrder{order.model, order.reference}).observation;
-  const Observation window = carry_out(ObservationOrder{order.model, order.window}).observation;
+  const auto both = carry_out(ObservationOrder{order.model, {order.reference, order.window}});
+  const Observation &reference = both[0].seen, &window = both[1].seen;
   enter("metrics");
   DriftOptions options;
   options.alpha = config_.continual.drift.alpha;

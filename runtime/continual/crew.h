@@ -18,9 +18,10 @@ struct TrainingOrder {
   std::optional<double> lr, warmup, l2_start;
 };
 
-/// A model on a file in the form of write_raw.h.
+/// A model on files in the form of write_raw.h.
 struct ObservationOrder {
-  std::string model, data;
+  std::string model;
+  std::vector<std::string> data;
 };
 
 struct DriftOrder {
@@ -28,8 +29,8 @@ struct DriftOrder {
   bool window_labelled = false;
 };
 
-struct DriftFacts;   // drift_report.h
-struct Observation;  // observe.h
+struct DriftFacts;        // drift_report.h
+struct NamedObservation;  // observe.h
 
 class Crew {
  public:
@@ -46,8 +47,8 @@ class Crew {
   // ---- orders, on rank 0 --------------------------------------------------------------------------------------------
   /// False: asked to stop, the state is saved (exit 75).
   bool train(const TrainingOrder& order);
-  /// Labels of the file that the model does not know get ids after its own. `labels` gets the names of all ids.
-  Observation observe(const ObservationOrder& order, std::vector<std::string>* labels);
+  /// Of each file. Its labels that the model does not know get ids after the model's own.
+  std::vector<NamedObservation> observe(const ObservationOrder& order);
   DriftFacts check(const DriftOrder& order);
 
   const Config& config() const { return config_; }
@@ -56,13 +57,12 @@ class Crew {
   int ranks() const { return comm_.size(); }
 
  private:
-  struct Seen;
   void send(const Json& order);
   template <class Order>
   auto together(const Order& order);
   Json receive();
   bool carry_out(const TrainingOrder& order);
-  Seen carry_out(const ObservationOrder& order);
+  std::vector<NamedObservation> carry_out(const ObservationOrder& order);
   DriftFacts carry_out(const DriftOrder& order);
   void enter(const char* phase) const;
   const Config& config_;

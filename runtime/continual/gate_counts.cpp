@@ -11,15 +11,10 @@
 #include "runtime/continual/slices.h"
 #include "runtime/continual/text_store.h"
 #include "runtime/data/raw.h"
+#include "runtime/model_dir.h"
 
 namespace fmtrain {
 namespace {
-
-std::vector<std::string> united(std::vector<std::string> names, const std::vector<std::string>& more) {
-  for (const auto& name : more)
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  return names;
-}
 
 double score(const PairedCounts& counts, const std::vector<int64_t>& of_model, const Metric& metric) {
   std::vector<int64_t> sums(static_cast<size_t>(counts.width));
@@ -73,15 +68,17 @@ void relabel(Observation& seen, const std::vector<std::string>& from, const std:
 }
 
 void GateCounts::add(const std::string& name, NamedObservation champion, NamedObservation challenger) {
-  const auto labels = united(champion.labels, challenger.labels);
-  Observation before = champion.seen, after = challenger.seen;
+  const auto labels = grown_labels(champion.labels, challenger.labels);
+  Observation &before = champion.seen, &after = challenger.seen;
   relabel(before, champion.labels, labels);
   relabel(after, challenger.labels, labels);
-  tests_.push_back({name, paired_counts(before, after, labels, task_), {before.classes, before.probabilities, before.labels},
-                    {after.classes, after.probabilities, after.labels}});
-  if (after.texts() <= most_) return;
-  most_ = after.texts();
-  seconds_ = after.seconds_per_text;
+  if (after.texts() > most_) {
+    most_ = after.texts();
+    seconds_ = after.seconds_per_text;
+  }
+  PairedCounts counts = paired_counts(before, after, labels, task_);
+  tests_.push_back({name, std::move(counts), {before.classes, std::move(before.probabilities), std::move(before.labels)},
+                    {after.classes, std::move(after.probabilities), std::move(after.labels)}});
 }
 
 const GateCounts::Test* GateCounts::test(const char* name) const {

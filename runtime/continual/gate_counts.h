@@ -11,12 +11,7 @@
 namespace fmtrain {
 
 struct Observation;  // observe.h
-
-/// A model's view of a test set, and the names of the label ids in it.
-struct NamedObservation {
-  const Observation& seen;
-  const std::vector<std::string>& labels;
-};
+struct NamedObservation;
 
 /// Gold and predicted ids become those of `to`, which has every name of `from`.
 void relabel(Observation& seen, const std::vector<std::string>& from, const std::vector<std::string>& to);

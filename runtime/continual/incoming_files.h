@@ -19,8 +19,8 @@ struct IncomingFile {
 };
 
 /// Files of `incoming` in the order of their names, then those of incoming/unlabelled/. Left out: names that start with '.',
-/// names that end with ".part", ".tmp" or "~" (not complete), and directories. A line in *refused for each name that holds
-/// control characters or is not UTF-8, and for each link. StorageError when `incoming` cannot be listed.
+/// and names that end with ".part", ".tmp" or "~" (not complete). Directories and links are among them: read_incoming() tells. A
+/// line in *refused for each name that holds control characters or is not UTF-8, and where unlabelled is a link. StorageError when `incoming` cannot be listed.
 std::vector<IncomingFile> incoming_files(FileOps& files, const std::string& incoming, std::vector<std::string>* refused);
 
 /// Its bytes. Absent: it is gone, or a directory. DataError "file: ..." for a link, a pipe or a device, a file that cannot be

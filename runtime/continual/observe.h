@@ -33,6 +33,12 @@ struct Observation {
   Probabilities rows() const { return {probabilities, classes}; }
 };
 
+/// With the names of its label ids.
+struct NamedObservation {
+  Observation seen;
+  std::vector<std::string> labels;
+};
+
 /// Collective. A text cut into several samples is one: features over all its tokens. `unknown`: the tokenizer's id of [UNK],
 /// -1: it has none. The encoder runs once, in evaluate()'s batches.
 Observation observe(TaskModel& model, const Dataset& data, Communicator& comm, int32_t unknown);

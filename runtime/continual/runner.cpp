@@ -12,11 +12,14 @@
 #include "runtime/continual/slices.h"
 #include "runtime/data/write_raw.h"
 #include "runtime/hash.h"
+#include "runtime/model_dir.h"
+#include "runtime/report/run_log.h"
+#include "runtime/watch/failure.h"
 
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kFromChampionInARow = 4, kLeastWindow = 500;
+constexpr int64_t kFromChampionInARow = 4, kLeastWindow = DriftOptions{}.least_window;
 constexpr const char* kNoLabel = "(none)";  ///< of texts that came without; a file of texts has one for each
 
 Fence cycles_fence(Registry& registry, RunLock& lock) { return fence_of(lock, Cycles(registry, {}).highest_fence()); }
@@ -28,19 +31,11 @@ std::string set_sha256(std::vector<std::string> hashes) {
   return sha256_hex(all.data(), all.size());
 }
 
-const ContinualSection& required(const Config& config) {
-  if (config.continual.registry.empty())
-    throw ConfigError("continual.registry: is missing; name a directory for the versions of this model, as registry/ner");
-  parse_slices(config.continual.gate.slices);
-  return config.continual;
-}
-
-Json read_json_file(const std::string& path) {
-  try {
-    return parse_json(read_file(posix_files(), path, size_t{1} << 20, Links::kRefuse), {size_t{1} << 20, 16});
-  } catch (const std::runtime_error& error) {
-    throw ConfigError(path + ": " + error.what());
-  }
+/// Of what a model was made from; ConfigError where `directory` is no model of fmtrain's for `task`.
+Json origin_of(const std::string& directory, Task task) {
+  const FinetunedModel made = load_finetuned(directory, Precision::kFp32);
+  if (made.model->config().task != task) throw ConfigError(directory + ": is a model for another task than model.task");
+  return made.fmtrain.value("lineage", Json::object());
 }
 
 int64_t training_texts(const std::vector<StoredBatch>& batches) {
@@ -68,14 +63,18 @@ struct ContinualRunner::Window {
 };
 
 ContinualRunner::ContinualRunner(const Config& config, Crew& crew, ContinualClock clock)
-    : config_(config), crew_(crew), clock_(std::move(clock)), registry_(posix_files(), required(config).registry),
+    : config_(config), crew_(crew), clock_(std::move(clock)), registry_(posix_files(), config.continual.registry),
       store_(posix_files(), config.continual.registry, config.model.task),
       incoming_(config.continual.incoming.empty() ? config.continual.registry + "/incoming" : config.continual.incoming) {
+  parse_slices(config.continual.gate.slices);  // what is wrong with them is said before anything is done
   std::error_code error;
   std::filesystem::create_directories(registry_.directory(), error);  // what is wrong with it says the next line
   make_directories(registry_);
   posix_files().make_dir(incoming_);  // for those who look where to put files; one that cannot be made is seen when it is read
-  lock_ = std::make_unique<RunLock>(posix_files(), registry_.directory() + "/cycles", clock_.me);
+  const std::string place = registry_.directory() + "/cycles";
+  lock_ = std::make_unique<RunLock>(posix_files(), place, clock_.me);
+  clear_exit(place);  // of the command before
+  clear_failure(place);
   cycles_.emplace(registry_, cycles_fence(registry_, *lock_));
 }
 
@@ -85,12 +84,10 @@ int64_t ContinualRunner::champion() const {
 }
 
 CyclePlan ContinualRunner::plan_of_version(int64_t version) const {
-  for (const auto& cycle : cycles_->all()) {
-    const auto published = cycle.records.find(cycle_stage_name(CycleStage::kPublished));
-    // The number of an abandoned cycle's version is given again.
-    if (cycle.version == version && published != cycle.records.end() && !published->contains("abandoned")) return plan_of(cycle);
-  }
-  return {};
+  CyclePlan plan;
+  for (const auto& cycle : cycles_->all())  // the last one: the number of a version that an abandoned cycle never made is given again
+    if (cycle.version == version) plan = plan_of(cycle);
+  return plan;
 }
 
 ContinualAnswer ContinualRunner::init(const std::string& model, const std::string& run_dir) {
@@ -107,7 +104,7 @@ ContinualAnswer ContinualRunner::init(const std::string& model, const std::strin
   add(TextRole::kCore, data.test, "test");
   if (model.empty() && !crew_.train({run_dir, "", "", {}, {}, {}})) return {{{"did", "training"}}, ExitCode::kRequeue};
   const std::string source = model.empty() ? run_dir + "/model" : model;
-  const Json made = read_json_file(source + "/fmtrain.json").at("lineage");
+  const Json made = origin_of(source, config_.model.task);
   RegistryLock lock(registry_, clock_.me);
   RegistryWriter writer(registry_, lock.fence());
   Lineage lineage;

@@ -32,8 +32,8 @@ struct ContinualClock {
 
 class ContinualRunner {
  public:
-  /// Holds the lock of the registry's cycles from here on: Error with kLocked where another process does. ConfigError where the
-  /// config has no registry.
+  /// Holds the lock of the registry's cycles from here on: Error with kLocked where another process does. ConfigError for
+  /// slices that are none. The config has a registry.
   ContinualRunner(const Config& config, Crew& crew, ContinualClock clock);
 
   /// The first version: the model of the config's run in `run_dir`, which is trained now where it is not complete, or `model`, a directory that

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "runtime/continual/text_store.h"
 #include "runtime/errors.h"
 
 namespace fmtrain {
@@ -69,14 +70,6 @@ int64_t words_of(const RawText& raw, Task task) {
   return words;
 }
 
-/// In lower case; of tagging the words with a space between each two.
-std::string text_of(const RawText& raw, Task task) {
-  if (task == Task::kSequenceClassification) return lower(raw.text);
-  std::string all;
-  for (const auto& word : raw.words) all += word + " ";
-  return lower(all);
-}
-
 bool stands_in(const std::string& word, const std::string& text) {
   for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
     const size_t end = at + word.size();
@@ -102,7 +95,7 @@ bool holds(const Slice& slice, const RawText& raw, Task task) {
     case Kind::kFewer:
       return words_of(raw, task) < slice.words;
     case Kind::kContains:
-      return stands_in(slice.text, text_of(raw, task));
+      return stands_in(slice.text, lower(plain_text(raw, task)));
   }
   return false;
 }

@@ -1,6 +1,7 @@
 // From observations of two models to the gate: compared by the names of labels, by texts, and what calibration says of them.
 #include <gmock/gmock.h>
 
+#include "runtime/continual/challenger_work.h"
 #include "runtime/continual/gate_counts.h"
 #include "runtime/continual/observe.h"
 #include "runtime/continual/sealed_json.h"
@@ -60,6 +61,26 @@ TEST(GateCounts, TheErrorOfCalibrationIsThatAfterTheRollingSetsTemperature) {
   alone.add("rolling", {texts, labels}, {texts, labels});
   EXPECT_LT(alone.ece().at("champion").get<double>(), 0.05);
   EXPECT_GT(alone.temperature().at("champion").get<double>(), 10);
+}
+
+CycleState cycle(int64_t number, int64_t version, int64_t parent, Json tests) {
+  CycleState state;
+  state.number = number;
+  state.version = version;
+  state.records["triggered"] = plan_json({0, 1, parent, false, "1"});
+  if (!tests.is_null()) state.records["evaluated"] = {{"tests", tests}};
+  return state;
+}
+
+/// Cycle 1 was given up before its tests; the challenger of cycle 2 serves; that of 3 does not; after 4 a third one does.
+TEST(GateCounts, ScoresInUseAreThoseOfWhatTheNextCycleChallenges) {
+  const Json tests{{"core", {{"champion", 0.5}, {"challenger", 0.75}}}, {"rolling", {{"champion", 0.25}, {"challenger", 1.0}}}};
+  const std::vector<CycleState> cycles{cycle(1, 2, 1, Json()), cycle(2, 2, 1, tests), cycle(3, 3, 2, tests), cycle(4, 4, 2, tests)};
+  EXPECT_EQ(scores_in_use_after(cycles, 0, 9), Json::object());
+  EXPECT_EQ(scores_in_use_after(cycles, 1, 9), Json({{"core", 0.75}, {"rolling-000002", 1.0}}));
+  EXPECT_EQ(scores_in_use_after(cycles, 2, 9), Json({{"core", 0.5}, {"rolling-000003", 0.25}}));
+  EXPECT_EQ(scores_in_use_after(cycles, 3, 9), Json::object());
+  EXPECT_EQ(scores_in_use_after(cycles, 0, 9).value("core", 0.125), 0.125);  // asked for what is not known
 }
 
 class GateFiles : public TemporaryFolder {};
