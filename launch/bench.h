@@ -2,10 +2,12 @@
 // subcommand; a table on standard output, and the same figures as JSON for other programs.
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launch/commands.h"
 #include "runtime/json.h"
+#include "runtime/scaling/interval.h"
 
 namespace fmtrain {
 
@@ -30,11 +32,8 @@ struct BenchOptions {
 void add_bench_options(CLI::App& command, BenchOptions& options);
 
 /// Of repeated measurements, in their own unit.
-struct Spread {
-  double median = 0, least = 0, most = 0;
-};
-Spread spread(std::vector<double> values);
-Json to_json(const Spread& s);
+using Spread = Interval;
+inline Spread spread(std::vector<double> values) { return interval_of(std::move(values)); }
 
 /// Seconds of a clock that never goes back.
 double bench_clock();

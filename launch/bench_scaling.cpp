@@ -12,6 +12,7 @@
 #include "runtime/file_ops.h"
 #include "runtime/scaling/compare.h"
 #include "runtime/scaling/scaling.h"
+#include "runtime/watch/signals.h"
 
 namespace fmtrain {
 namespace {
@@ -46,16 +47,6 @@ ScalingPlan plan_of(const ScalingOptions& o, const Config& config) {
   return plan;
 }
 
-/// Its own exit code where the child gave one, so that a fault of the config or the data keeps its meaning.
-[[noreturn]] void child_failed(const ScalingArm& arm, int code, const std::string& output) {
-  const bool ours = code >= static_cast<int>(ExitCode::kConfig) && code <= static_cast<int>(ExitCode::kLocked);
-  std::string text =
-      "the run on " + std::to_string(arm.ranks) + " ranks ended with " + std::to_string(code) + ": " + last_words(output);
-  if (!ours)
-    text += "; if the launcher refuses so many ranks, give its options: --launcher \"mpirun --oversubscribe -np {ranks}\"";
-  throw Error(ours ? static_cast<ExitCode>(code) : ExitCode::kConfig, text);
-}
-
 MeasuredRun measure(const ScalingOptions& o, const ScalingArm& arm, int repetition, const std::string& place) {
   const std::string dir = place + "/run", output = place + "/output.txt";
   auto words = launcher_words(o.launcher, arm.ranks);
@@ -66,7 +57,7 @@ MeasuredRun measure(const ScalingOptions& o, const ScalingArm& arm, int repetiti
   settings.push_back("batch.global=" + std::to_string(arm.global));
   settings.push_back("run.dir=" + dir);
   for (auto& setting : settings) words.insert(words.end(), {"--set", setting});
-  if (const int code = run_child(words, output, o.limit); code != 0) child_failed(arm, code, output);
+  if (const int code = run_child(words, output, o.limit); code != 0) child_failed(arm.ranks, code, output);
   MeasuredRun run = read_run(dir, o.warmup);
   if (run.ranks != arm.ranks)
     throw ConfigError("the launcher started " + std::to_string(run.ranks) + " ranks in place of " + std::to_string(arm.ranks) +
@@ -78,7 +69,7 @@ MeasuredRun measure(const ScalingOptions& o, const ScalingArm& arm, int repetiti
 }
 
 void write_results(const ScalingOptions& o, const Json& scaling) {
-  write_file_atomic(posix_files(), o.out + "/scaling.json", scaling.dump(1) + "\n");
+  write_file_atomic(posix_files(), o.out + "/scaling.json", scaling.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file_atomic(posix_files(), o.out + "/scaling.md", scaling_text(scaling));
   write_file_atomic(posix_files(), o.out + "/scaling.html", scaling_page(scaling));
   if (const auto picture = scaling_picture(scaling); !picture.empty())
@@ -86,11 +77,8 @@ void write_results(const ScalingOptions& o, const Json& scaling) {
 }
 
 void check(const ScalingOptions& o) {
-  if (launched_by_mpi())
-    throw ConfigError(
-        "bench scaling starts the ranks itself: start it without mpirun or srun, and name the launcher with --launcher");
-  if (o.warmup >= o.steps)
-    throw ConfigError("--warmup " + std::to_string(o.warmup) + ": leaves nothing of --steps " + std::to_string(o.steps));
+  must_start_itself("bench scaling");
+  check_warmup(o.steps, o.warmup);
   for (const int ranks : o.ranks) launcher_words(o.launcher, ranks);
 }
 
@@ -120,15 +108,16 @@ Json measure_all(const ScalingOptions& o, const ScalingPlan& plan) {
 }
 
 int bench_scaling(const ScalingOptions& o) {
+  take_stop_signals();  // or its runs would go on without it
   check(o);
   const Json scaling = measure_all(o, plan_of(o, load_config(o.config, o.overrides)));
-  std::printf("%s\n", o.json ? scaling.dump(1).c_str() : scaling_text(scaling).c_str());
+  std::printf("%s\n", o.json ? scaling.dump(1, ' ', false, Json::error_handler_t::replace).c_str() : scaling_text(scaling).c_str());
   return scaling.at("equal") == true ? 0 : static_cast<int>(ExitCode::kNumeric);
 }
 
 int bench_compare(const std::vector<std::string>& files, bool json) {
   const Json found = compare_scaling(read_scaling(files[0]), read_scaling(files[1]), files[0], files[1]);
-  std::printf("%s\n", json ? found.dump(1).c_str() : comparison_text(found).c_str());
+  std::printf("%s\n", json ? found.dump(1, ' ', false, Json::error_handler_t::replace).c_str() : comparison_text(found).c_str());
   return 0;
 }
 

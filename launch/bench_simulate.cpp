@@ -22,6 +22,7 @@
 #include "runtime/scaling/published.h"
 #include "runtime/scaling/simulation.h"
 #include "runtime/trainer.h"
+#include "runtime/watch/signals.h"
 
 namespace fmtrain {
 namespace {
@@ -35,14 +36,17 @@ struct SimulateOptions {
   std::vector<int> ranks{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384}, stages{0, 1, 2, 3};
   int recorded_ranks = 1, measured_stage = 1;
   int64_t steps = 30, warmup = 10;
+  double limit = 3600;
   Network network{{2e-6, 100e9}, {5e-6, 25e9}, 8, 40};
   double useful = 0.7, memory = 0, rank_hours = 0, checkpoint = 1, restart = 300, jitter = -1;
   bool published = false, json = false;
 };
 
-/// A rank that is recorded: it trains as `fmtrain CONFIG` does, at stage 0, where every bucket is sent by itself.
+/// A rank that is recorded: it trains as `fmtrain CONFIG` does, but on the CPU, with one thread unless engine.threads says more, and
+/// at stage 0, where every bucket is sent by itself.
 int child(const SimulateOptions& o) {
   std::optional<MpiSession> session;
+  die_with_parent();
   skip_networks_on_one_host();
   if (launched_by_mpi()) session.emplace(launched_processes());
   const auto inner = session ? make_mpi_communicator(*session) : make_single_communicator();
@@ -72,7 +76,11 @@ int child(const SimulateOptions& o) {
 
 /// Starts the ranks that are recorded; timeline.json lies in the output folder then.
 Timeline record(const SimulateOptions& o) {
-  load_config(o.record, o.overrides);  // its faults are told here, not by every rank
+  must_start_itself("bench simulate --record");
+  check_warmup(o.steps, o.warmup);
+  if (load_config(o.record, o.overrides).engine.device == Device::kCuda)
+    throw ConfigError(o.record + ": engine.device is cuda, but a recording is made on the CPU; add --set engine.device=cpu");
+  take_stop_signals();
   const BenchPlace place(o.out);
   auto words = launcher_words(o.launcher, o.recorded_ranks);
   if (o.recorded_ranks == 1) words.clear();
@@ -80,8 +88,7 @@ Timeline record(const SimulateOptions& o) {
                              std::to_string(o.steps), "--warmup", std::to_string(o.warmup)});
   for (const auto& setting : o.overrides) words.insert(words.end(), {"--set", setting});
   const std::string output = place.path + "/output.txt";
-  if (const int code = run_child(words, output, 3600); code != 0)
-    throw ConfigError(o.record + ": the run that was recorded ended with " + std::to_string(code) + ": " + last_words(output));
+  if (const int code = run_child(words, output, o.limit); code != 0) child_failed(o.recorded_ranks, code, output);
   const Timeline timeline = read_timeline(place.path + "/timeline.json");
   write_file_atomic(posix_files(), o.out + "/timeline.json", to_json(timeline).dump(1) + "\n");
   return timeline;
@@ -111,10 +118,17 @@ Link measured_link(const std::string& path) {
   return fit_ring(static_cast<int>(*ranks), points);
 }
 
+/// Ascending: curves follow the order of rows.
+std::vector<int> each_once(std::vector<int> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+  return numbers;
+}
+
 Simulation simulation_of(const SimulateOptions& o) {
   Simulation s;
-  s.ranks = o.ranks;
-  s.stages = o.stages;
+  s.ranks = each_once(o.ranks);
+  s.stages = each_once(o.stages);
   s.algorithm = algorithm_of(o.algorithm);
   s.network = o.network;
   if (!o.comm.empty()) s.network.inside = measured_link(o.comm);
@@ -197,7 +211,7 @@ void add_failures(CLI::App& command, SimulateOptions& o) {
 }
 
 void add_recording(CLI::App& command, SimulateOptions& o) {
-  command.add_option("--record", o.record, "config file: records a timeline of it first");
+  command.add_option("--record", o.record, "config file: records a timeline of it first, on the CPU");
   command.add_option("--record-ranks", o.recorded_ranks, "ranks of the recorded run")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
@@ -206,6 +220,7 @@ void add_recording(CLI::App& command, SimulateOptions& o) {
   command.add_option("--warmup", o.warmup, "of them left out")->check(CLI::Range(0, 1'000'000))->capture_default_str();
   command.add_option("--set", o.overrides, "KEY=VALUE, overrides a key of the config; may be repeated")
       ->allow_extra_args(false);
+  command.add_option("--limit", o.limit, "seconds that the recorded run may take")->check(CLI::PositiveNumber)->capture_default_str();
   command.add_option("--child", o.child)->group("");
 }
 

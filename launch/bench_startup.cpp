@@ -2,8 +2,6 @@
 // its user starts it; the started ranks note the time at each phase (they share the machine's monotonic clock with the parent).
 #include <ATen/Parallel.h>
 #include <ATen/ops/tensor.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 
 #include "comm/mpi_communicator.h"
 #include "launch/bench.h"
+#include "launch/child_run.h"
 #include "launch/environment.h"
 #include "launch/trial_read.h"
 #include "launch/versions.h"
@@ -129,22 +128,12 @@ int child(const StartupOptions& o) {
 void start_ranks(const StartupOptions& o, const std::string& place) {
   std::vector<std::string> words;
   if (o.ranks > 1) words = {o.mpirun, "-np", std::to_string(o.ranks)};
-  for (const auto& word : {fs::read_symlink("/proc/self/exe").string(), std::string("bench"), std::string("startup"), o.config, std::string("--child"), place,
-                           std::string("--launched"), std::to_string(bench_clock())})
-    words.push_back(word);
-  std::vector<char*> arguments;
-  for (auto& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  pid_t pid = 0;
-  const int failed = ::posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed) throw ConfigError(words[0] + ": cannot be started: " + std::strerror(failed));
+  words.insert(words.end(), {own_program(), "bench", "startup", o.config, "--child", place, "--launched", std::to_string(bench_clock())});
   int status = 0;
-  ::waitpid(pid, &status, 0);
-  if (status != 0) throw ConfigError(o.config + ": the run that was started ended with status " + std::to_string(WEXITSTATUS(status)) + "; its message is above");
+  ::waitpid(start_child(words, {"/dev/null", ""}), &status, 0);
+  if (status != 0)
+    throw ConfigError(o.config + ": the run that was started ended with status " + std::to_string(exit_code_of(status)) +
+                      "; its message is above");
 }
 
 struct Found {

@@ -28,13 +28,6 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
   command.add_option("--rounds", options.rounds, "rounds, in each of which every arm runs once; one more is warm-up")->check(CLI::Range(1, 1000))->capture_default_str();
 }
 
-Spread spread(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-Json to_json(const Spread& s) { return {{"median", s.median}, {"min", s.least}, {"max", s.most}}; }
-
 double bench_clock() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void write_bench(const BenchOptions& options, const std::string& name, const Json& result) {

@@ -12,7 +12,7 @@ struct WatchCycles {
   double every = 3600;   ///< seconds from the start of one run to that of the next
 };
 
-/// Starts `continual run` again and again until SIGTERM or SIGINT, which are passed on to the run in progress; then returns 0. A run
+/// Starts `continual run` again and again until SIGTERM or SIGUSR1: then asks the run in progress to save and stop, and returns 0. A run
 /// that ends with 75 is started again at once; one that fails is reported and tried again at the next time. Throws ConfigError where
 /// the program cannot be started.
 int watch_cycles(const WatchCycles& watch);

@@ -260,14 +260,64 @@ def stop(folder):
     process.terminate()
     err = process.communicate(timeout=60)[1]
     expect(process.returncode == 75, f"ended with {process.returncode}: {err[-1000:]}")
+    code = json.loads(read(place.registry / "cycles/exit.json"))["code"]
+    expect(code == 75, f"exit.json says {code}")
     place.call("run", ranks=2, settings={"schedule.epochs": 6})
     expect(place.hashes() == whole.hashes(), f"other files after a stop: {place.differing(whole)}")
-    process = place.start("watch", "--every", "1")
-    time.sleep(4)
-    os.killpg(process.pid, signal.SIGTERM)
+    place.drop("later.jsonl", template.stream / "windows/06.jsonl")
+    process = place.start("run", "--now", settings={"schedule.epochs": 200})
+    wait_until(lambda: place.state(2).get("stage") == "data-frozen", 60, "a second cycle that trains")
+    kill_all(process)
+    process = place.start("watch", "--every", "1", "--launcher", "mpirun -np 2", settings={"schedule.epochs": 200})
+    log = place.registry / "cycles/000002/run/log.jsonl"
+    before = read(log).count("\n")
+    wait_until(lambda: read(log).count("\n") > before + 20, 60, "watch goes on with the cycle")
+    process.terminate()  # of watch alone, not of its launcher's ranks
     err = process.communicate(timeout=60)[1]
     expect(process.returncode == 0, f"watch ended with {process.returncode}: {err[-1000:]}")
+    code = json.loads(read(place.registry / "cycles/exit.json"))["code"]
+    expect(code == 75, f"the run that watch had started ended with {code}")
     return report("continual_stop", "SIGTERM in a cycle and to watch", 1, 0, "same files")
+
+
+def refusals(folder):
+    """What is said when a command cannot be carried out, and that a cycle that is given up does not stand in the way."""
+    data = new_stream(folder, texts=700)
+    place = Place(folder, data)
+
+    def refused(*words, code, text, settings=()):
+        process = place.start(*words, settings=settings)
+        err = process.communicate(timeout=120)[1]
+        expect(process.returncode == code, f"{words} ended with {process.returncode}: {err[-500:]}")
+        expect(text in err, f"{words} said {err[-500:]}")
+
+    for words in (("run",), ("check",), ("rollback",), ("promote",), ("lineage",)):
+        refused(*words, code=2, text="has no champion; ")
+    refused("status", code=2, text="continual.registry: is missing; name a directory", settings={"continual.registry": "null"})
+    refused("run", code=2, text='"words=5"', settings={"continual.gate.slices": "[words=5]"})
+    refused("init", "--model", str(SOURCE / "configs/tiny_model"), code=2, text="has no fmtrain.json")
+    place.call("init")
+    refused("run", "--abandon", "no reason", code=2, text="no cycle is unfinished")
+    refused("rollback", code=2, text="no previous champion to go back to")
+    refused("promote", code=2, text="has no challenger; name a version")
+    refused("lineage", "7", code=2, text="no version 000007")
+    expect(place.call("run", "--now")["why"] == "no new labelled texts to train on", "a cycle without texts")
+
+    place.drop("broken.jsonl", SOURCE / "README.md")
+    place.drop("window.jsonl", data / "windows/06.jsonl")
+    process = place.start("run", "--now")
+    wait_until(lambda: place.state().get("stage") == "evaluated" or process.poll() is not None, 60, "an evaluation", 0.001)
+    kill_all(process)
+    expect(place.state().get("stage") == "evaluated", "killed too late")
+    counts = place.registry / "cycles/000001/counts.json"
+    counts.write_text(counts.read_text().replace("1", "0", 1))
+    refused("run", code=4, text="counts.json: is not what was counted; end the cycle with --abandon")
+    expect(place.call("run", "--abandon", "its counts were changed")["did"] == "abandoned", "not abandoned")
+    place.drop("later.jsonl", data / "windows/07.jsonl")
+    answer = place.call("run", "--now", ranks=2)
+    expect(answer["cycle"]["number"] == 2 and answer["cycle"]["version"] == 2, f"after an abandoned cycle: {answer['cycle']}")
+    expect(any("broken.jsonl:1:" in line for line in answer["check"]["refused"]), f"refused {answer['check']['refused']}")
+    return report("continual_refusals", "what cannot be done", 1, 0, "said")
 
 
 def accuracy(place, version, test):
@@ -305,4 +355,4 @@ def stream(folder):
     return report("continual_stream", "8 windows", 1, 0 if fine else 1, figures)
 
 
-main(kills, races, alarm, trust, stop, stream)
+main(kills, races, alarm, trust, stop, refusals, stream)

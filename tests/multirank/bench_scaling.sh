@@ -45,6 +45,18 @@ refused 'nowhere: cannot be started' "$config" --ranks 1 --launcher nowhere
 refused 'leaves nothing' "$config" --ranks 1 --steps 3 --warmup 3
 refused 'in place of 2' "$config" --ranks 2 --steps 2 --warmup 1 --launcher 'env RANKS={ranks}'
 OMPI_COMM_WORLD_SIZE=2 refused 'start it without mpirun' "$config" --ranks 1
+printf '#!/bin/sh\nexec sleep 60\n' > "$dir/sleeps" && chmod +x "$dir/sleeps"
+refused 'raise --limit' "$config" --ranks 1 --steps 2 --warmup 1 --limit 1 --launcher "$dir/sleeps {ranks}"
+
+# Asked to stop, it ends what it has started and leaves no folder of runs.
+timeout -k 5 60 "$fmtrain" bench scaling "$config" --ranks 2 --steps 2 --warmup 1 --launcher "$dir/sleeps {ranks}" -o "$dir/stopped" \
+  > "$dir/text" 2> "$dir/err" &
+bench=$!
+for i in $(seq 100); do sleep 0.1; pgrep -f "^sleep 60$" > /dev/null && break; done
+pkill -TERM -P "$bench" fmtrain
+wait "$bench"; [ $? = 75 ] || fail 'asked to stop, it did not end with 75'
+has "$dir/err" 'asked to stop'
+[ "$(ls "$dir/stopped" | grep -c runs)" = 0 ] || fail 'the folder of the runs is left'
 
 # One rank's update recorded and replayed, beside what was measured above.
 timeout -k 5 60 "$fmtrain" bench simulate --record "$config" --steps 4 --warmup 1 --ranks 1,2,1024 --rank-hours 50000 \
@@ -56,5 +68,16 @@ timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --ranks 2 --z
 has "$dir/json" '"kind": "fmtrain simulation"'
 timeout -k 5 20 "$fmtrain" bench simulate --published > "$dir/text" 2> "$dir/err" || fail 'published'
 has "$dir/text" '| fails |'
+timeout -k 5 20 "$fmtrain" bench simulate > /dev/null 2> "$dir/err"
+[ $? = 2 ] || fail 'neither a timeline nor a config did not end with 2'
+has "$dir/err" 'name a timeline'
+timeout -k 5 30 "$fmtrain" bench simulate --record "$config" --set engine.device=cuda > /dev/null 2> "$dir/err"
+[ $? = 2 ] || fail 'a recording on a GPU did not end with 2'
+has "$dir/err" 'add --set engine.device=cpu'
+timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
+[ $? = 3 ] || fail 'a scaling.json was taken for measured collectives'
+has "$dir/err" 'holds no all-reduces'
+timeout -k 5 60 mpirun -np 2 "$fmtrain" bench comm --to 64K --rounds 1 --json "$dir/comm.json" > /dev/null 2> "$dir/err" || fail 'bench comm'
+timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/comm.json" --ranks 2 > "$dir/text" 2> "$dir/err" || fail "simulate --comm: $(cat "$dir/err")"
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
 [ $? = 3 ] || fail 'a scaling.json was taken for a timeline'
