@@ -50,6 +50,10 @@ without_mpi() {
 }
 every() { for program in "${programs[@]}"; do needed "$build/$program"; done | own | sort -u; }
 
+if [[ -n $(ls -A "$folder" 2> /dev/null) && ! -e $folder/lib/torch-version ]]; then
+  echo "bundle: $folder holds something else than a bundle: name a new folder" >&2
+  exit 2
+fi
 rm -rf "${folder:?}"/{bin,libexec,lib,share}
 mkdir -p "$folder"/{libexec,lib/mpi}
 cmake --install "$build" --prefix "$folder" > /dev/null

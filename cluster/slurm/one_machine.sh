@@ -32,7 +32,7 @@ of_jobs() {
 }
 down() {
   local guard all pid end=$((SECONDS + 5))
-  [[ -f $SLURM_CONF ]] || return 0
+  grep -qsx ClusterName=one_machine "$SLURM_CONF" || return 0  # else it is not this script's to remove
   all=$(daemons)  # they remove their files of numbers before they have ended
   guard=$(cat "$dir/guard" 2> /dev/null || true)
   timeout 5 scancel --quiet --full --signal=KILL --user=root 2> /dev/null || true
@@ -110,6 +110,7 @@ up() {
     command -v "$program" > /dev/null || cannot "the program $program (apt-get install slurmctld slurmd slurm-client munge)"
   done
   down
+  if [[ -n $(ls -A "$dir" 2> /dev/null) ]]; then echo "$dir is not empty: name a new directory" >&2; exit 2; fi
   mkdir -p "$dir"/{state,munge}
   chmod 700 "$dir/munge"
   for k in $(seq "$nodes"); do mkdir -p "$dir/n$k/tmp"; done

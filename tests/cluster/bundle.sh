@@ -7,7 +7,12 @@ fmtrain=$1 build=$2 source=$3
 source "$source/tests/support/whole_run.sh"
 
 "$source/cluster/bundle.sh" "$work/made/small.tar.gz" --build "$build" > "$work/output-pack" 2>&1 && fail "packed into no folder"
-mkdir "$work/made" "$work/empty"
+mkdir "$work/made" "$work/empty" "$work/home" "$work/home/bin"
+touch "$work/home/bin/mine"
+code=0
+"$source/cluster/bundle.sh" "$work/home" --build "$build" > "$work/output-pack" 2>&1 || code=$?
+[[ $code == 2 && -e $work/home/bin/mine ]] || fail "a folder of something else: exit $code, $(ls "$work/home/bin")"
+grep -q "name a new folder" "$work/output-pack" || fail "said $(cat "$work/output-pack")"
 cd "$work"
 "$source/cluster/bundle.sh" "$work/made/small.tar.gz" --build "$build" > output-pack
 tar -C empty -xzf made/small.tar.gz
