@@ -69,10 +69,10 @@ void check_scaling(const Json& all, const std::string& path) {
 }
 
 void add_setup(Json& setups, const std::string& what, const Json& a, const Json& b) {
-  if (a != b) setups.push_back({{"what", what}, {"a", a.dump().substr(0, 400)}, {"b", b.dump().substr(0, 400)}});
+  if (a != b) setups.push_back({{"what", what}, {"a", clipped(a.dump(), 400)}, {"b", clipped(b.dump(), 400)}});
 }
 
-/// What differs in two objects, one level deep, but for the names in `quiet`.
+/// What differs in two objects, one level deep.
 void add_setups(Json& setups, const std::string& of, const Json& a, const Json& b) {
   for (const auto& [name, value] : a.items()) add_setup(setups, of + "." + name, value, field(b, {name.c_str()}));
   for (const auto& [name, value] : b.items())

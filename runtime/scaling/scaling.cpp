@@ -144,10 +144,6 @@ Json run_json(const MeasuredRun& run) {
           {"weights", run.weights}};
 }
 
-}  // namespace
-
-namespace {
-
 /// The largest micro batch with which every rank has a leaf.
 int64_t micro_for(int64_t global, int ranks) {
   int64_t micro = std::max<int64_t>(1, global / ranks);

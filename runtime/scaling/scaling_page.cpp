@@ -54,14 +54,15 @@ Series series_of(const Json& scaling, const Kind& kind, const char* name, double
 
 std::string key(const Kind& kind) { return fmt::format("<span class=\"key {}\">{} scaling</span> ", kind.css, kind.mode); }
 
-Plot efficiency_plot(const Json& scaling) {
-  Plot plot{.title = "Efficiency by number of ranks, percent",
-            .x_name = "ranks",
-            .height = 220,
-            .x_ticks = 6,
-            .mark = -1,
-            .series = {}};
+/// By number of ranks, without curves.
+Plot plot_of(const char* title, const Json& scaling) {
+  Plot plot{.title = title, .x_name = "ranks", .height = 220, .x_ticks = 6, .mark = -1, .series = {}};
   plot.x_axis = count_axis(0, most_ranks(scaling) + 1, 6);
+  return plot;
+}
+
+Plot efficiency_plot(const Json& scaling) {
+  Plot plot = plot_of("Efficiency by number of ranks, percent", scaling);
   double most = 100;
   for (const Kind& kind : kKinds) {
     plot.series.push_back(series_of(scaling, kind, "efficiency", 100, " %"));
@@ -81,13 +82,7 @@ std::string figure(const std::string& heading, const Plot& plot, const std::stri
 }
 
 std::string rate_figure(const Json& scaling) {
-  Plot plot{.title = "Real tokens a second by number of ranks",
-            .x_name = "ranks",
-            .height = 220,
-            .x_ticks = 6,
-            .mark = -1,
-            .series = {}};
-  plot.x_axis = count_axis(0, most_ranks(scaling) + 1, 6);
+  Plot plot = plot_of("Real tokens a second by number of ranks", scaling);
   std::string caption;
   for (const Kind& kind : kKinds) {
     plot.series.push_back(series_of(scaling, kind, "tokens_per_s", 1, " tokens/s"));

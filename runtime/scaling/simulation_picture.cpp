@@ -27,7 +27,6 @@ Series series_of(const Json& rows, int stage) {
     series.points.push_back({std::log2(*ranks), 100 * *value});
     series.tips.push_back(fmt::format("stage {}, {:.0f} ranks: {:.1f} %", stage, *ranks, 100 * *value));
   }
-  std::sort(series.points.begin(), series.points.end(), [](const Point& a, const Point& b) { return a.x < b.x; });
   return series;
 }
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kLargestFile = 1u << 20, kBuckets = 4096;
 constexpr double kMost = 1e15;
+constexpr int64_t kWork = 1 << 20;  ///< leaves times buckets: what one replayed update walks through
 
 struct Member {
   const char* name;
@@ -58,9 +59,11 @@ Timeline timeline_of(const Json& json, const std::string& path) {
   t.ranks = static_cast<int>(checked(json, "ranks", 0, 1 << 20, path));
   t.threads = static_cast<int>(checked(json, "threads", 1, 1 << 20, path));
   t.cores = static_cast<int>(checked(json, "cores", 0, 1 << 20, path));
-  t.leaves = static_cast<int64_t>(checked(json, "leaves", 1, 1 << 30, path));
+  t.leaves = static_cast<int64_t>(checked(json, "leaves", 1, 1 << 20, path));
   for (const auto& [name, value] : kMembers) t.*value = checked(json, name, 0, kMost, path);
   t.buckets = read_buckets(field(json, {"buckets"}), path);
+  if (t.leaves * std::max<int64_t>(1, std::ssize(t.buckets)) > kWork)
+    throw DataError(path + ": leaves times buckets is more than " + std::to_string(kWork));
   return t;
 }
 

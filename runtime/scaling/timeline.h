@@ -34,8 +34,8 @@ struct Timeline {
 
 /// Version 1: {"version": 1, "kind": "fmtrain timeline", members as above}.
 Json to_json(const Timeline& timeline);
-/// From outside. Throws DataError with the file and the member: 4,096 buckets, 1e15 of any number and 1 MiB at most; no link is
-/// followed.
+/// From outside. Throws DataError with the file and the member: 4,096 buckets, 2^20 leaves times buckets, 1e15 of any number and
+/// 1 MiB at most; no link is followed.
 Timeline read_timeline(const std::string& path);
 
 /// The same gradient in buckets of about `bytes`, each ready when its last part is.

@@ -99,6 +99,7 @@ TEST_F(TimelineFile, HostileOnesAreRefused) {
   expect_refused(with("forward_s", -1), "forward_s");
   expect_refused(with("backward_s", 1e300), "backward_s");
   expect_refused(with("leaves", 0), "leaves");
+  expect_refused(with("leaves", 1 << 20), "leaves times buckets");
   expect_refused(with("ranks", "many"), "ranks");
   expect_refused(with("buckets", 7), "buckets");
   expect_refused(with("buckets", Json::array({{{"bytes", 1}, {"ready", 0.5}}, {{"bytes", 1}, {"ready", 0.25}}})),
