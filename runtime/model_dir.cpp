@@ -7,6 +7,8 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <string_view>
+#include <unordered_map>
 
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/data/dataset_info.h"
@@ -106,21 +108,21 @@ void load_rows(const SafetensorsFile& file, const std::string& path, size_t inde
   shape[0] = std::ssize(head.stored);
   if (file.header().tensors[index].shape != shape)
     throw ConfigError(path + ": tensor " + quoted(file.header().tensors[index].name) + ": has not one row for each of the " +
-                      std::to_string(head.stored.size()) + " labels in fmtrain.json");
+                      std::to_string(head.stored.size()) + " labels in fmtrain.json; the two files are not of one model: copy the directory again");
   NamedParameter stored{p.name, at::empty(shape, at::kFloat)};
   load_one(file, path, index, stored, hash);
   const at::NoGradGuard no_grad;
-  for (size_t row = 0; row < head.wanted.size(); ++row) {
-    const auto found = std::find(head.stored.begin(), head.stored.end(), head.wanted[row]);
-    if (found != head.stored.end()) p.value.data()[static_cast<int64_t>(row)].copy_(stored.value[found - head.stored.begin()]);
-  }
+  std::unordered_map<std::string_view, int64_t> row_of;
+  for (const auto& label : head.stored) row_of.emplace(label, std::ssize(row_of));
+  for (size_t row = 0; row < head.wanted.size(); ++row)
+    if (const auto found = row_of.find(head.wanted[row]); found != row_of.end())
+      p.value.data()[static_cast<int64_t>(row)].copy_(stored.value[found->second]);
 }
 
 /// How many rows of the head came from the file, for the log.
 std::string head_note(const HeadLabels& head) {
-  const auto kept = std::count_if(head.wanted.begin(), head.wanted.end(), [&](const auto& label) {
-    return std::find(head.stored.begin(), head.stored.end(), label) != head.stored.end();
-  });
+  const std::set<std::string_view> stored(head.stored.begin(), head.stored.end());
+  const auto kept = std::count_if(head.wanted.begin(), head.wanted.end(), [&](const auto& label) { return stored.contains(label); });
   const auto added = std::ssize(head.wanted) - kept;
   return "head: " + std::to_string(kept) + " labels as in the model, " + std::to_string(added) + " new";
 }
@@ -266,7 +268,7 @@ std::optional<std::vector<std::string>> stored_labels(const std::string& dir, Ta
     check_labels(labels, task);
     return labels;
   } catch (const std::exception& error) {
-    throw ConfigError(file + ": " + error.what());
+    throw ConfigError(file + ": " + error.what() + "; copy the model directory again");
   }
 }
 

@@ -27,8 +27,8 @@ void check_line(size_t text, std::string_view line) {
 }
 
 void add_word(std::string& content, size_t text, const std::string& word, const std::string& tag) {
-  if (word.find_first_of("\t\n") != std::string::npos) fail(text, "the word " + quoted(word) + " holds a tab or a line break");
-  if (word.starts_with("-DOCSTART-")) fail(text, "the word " + quoted(word) + " would be read as the start of a document");
+  if (word.find_first_of("\t\n") != std::string::npos) fail(text, "a word holds a tab or a line break");
+  if (word.starts_with("-DOCSTART-")) fail(text, "a word begins with -DOCSTART-, which would be read as the start of a document; take it out");
   const size_t start = content.size();
   content += word + "\t" + tag;
   check_line(text, std::string_view(content).substr(start));

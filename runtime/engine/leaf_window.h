@@ -41,7 +41,8 @@ class LeafWindow final : public GradientSource {
   size_t written_buckets() const { return written_; }
   /// This rank's piece of a written bucket, summed over ranks, into shard (fp32); +0.0 where the rest goes. Nothing for the table's buckets.
   Work reduce(size_t bucket, at::Tensor shard, ReduceOp op);
-  /// The rest, by itself: put(range of the layout, its sums). From here to the next collective the other buckets can be read.
+  /// The rest, by itself: put(range of the layout, its sums). From here on the other buckets can be read; a collective stands between
+  /// the last read of any rank and the next begin() or write.
   void reduce_rest(ReduceOp op, const std::function<void(Range, const float*)>& put);
   /// Of a bucket that is not written.
   const float* read(Range range, float* room) const override;

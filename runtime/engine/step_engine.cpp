@@ -210,7 +210,7 @@ StepResult StepEngine::step(double lr, bool stop) {
     optimizer_.step(values(), gradients(), lr, clip_scale(clip_, result.grad_norm) / result.loss_scale, join, quiet_rows());
     if (table_ && optimizer_.overwrites_gradients()) forget_quiet_rows();
     const double updated = now();
-    hand_out(first_bucket_);
+    hand_out(first_bucket_);  // what keeps the next step's gradients out of windows that others still read, too
     const double handed_out = now();
     refresh_low_copies();
     result.optimizer = now() - agreed - (handed_out - updated);
