@@ -34,16 +34,13 @@ void for_each_head(const Attention<A>& a, float* softmax, const Body& body) {
   const auto* ids = a.rows.sample_ids.template const_data_ptr<int64_t>();
   const int64_t d = a.width, dh = d / a.heads;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dh)));
-  at::parallel_for(0, a.rows.sample_ids.size(0), 1, [&](int64_t first, int64_t last) {
-    for (int64_t sample = first; sample < last; ++sample) {
-      const int64_t row = offsets[sample], s = offsets[sample + 1] - row;
-      float* memory = scratch(attention_scratch(s, dh));
-      for (int64_t h = 0; h < a.heads; ++h) {
-        const A* q = a.qkv + row * 3 * d + h * dh;
-        float* kept = softmax ? softmax + (row * a.heads + h) * 2 : nullptr;
-        const auto mask = mask_counter(a.dropout, {0, static_cast<uint32_t>(ids[sample])}, static_cast<uint32_t>(h << 12));
-        body(HeadRows<A>{s, dh, q, q + d, q + 2 * d, 3 * d, scale, mask, kept, 2 * a.heads, memory}, row, h);
-      }
+  at::parallel_for(0, a.rows.sample_ids.size(0) * a.heads, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t sample = i / a.heads, h = i % a.heads, row = offsets[sample], s = offsets[sample + 1] - row;
+      const A* q = a.qkv + row * 3 * d + h * dh;
+      float* kept = softmax ? softmax + (row * a.heads + h) * 2 : nullptr;
+      const auto mask = mask_counter(a.dropout, {0, static_cast<uint32_t>(ids[sample])}, static_cast<uint32_t>(h << 12));
+      body(HeadRows<A>{s, dh, q, q + d, q + 2 * d, 3 * d, scale, mask, kept, 2 * a.heads, scratch(attention_scratch(s, dh))}, row, h);
     }
   });
 }

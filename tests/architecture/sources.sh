@@ -52,7 +52,10 @@ rule 'a header is guarded by #pragma once' < <(code launch runtime models comm b
 builds() { find CMakeLists.txt bench tests cmake -type f \( -name CMakeLists.txt -o -name '*.cmake' \) 2> /dev/null | sort; }
 rule 'a build needs no network' < <(builds | search -i 'FetchContent|ExternalProject|\bDOWNLOAD\b|\b(curl|wget|pip)\b|git clone')
 rule 'a second OpenMP runtime: use at::parallel_for' < <({ builds; code launch runtime models comm bench; } |
-  search -e '-fopenmp|find_package\(OpenMP|#[[:space:]]*pragma[[:space:]]+omp')
+  search -e 'find_package\(OpenMP|#[[:space:]]*pragma[[:space:]]+omp')
+loops=$(sed -n '/^set(FMTRAIN_LOOPS/,/)/p' CMakeLists.txt)
+rule 'on one thread unless FMTRAIN_LOOPS in CMakeLists.txt names the file' < <(code launch runtime models comm |
+  xargs -r -d '\n' grep -l 'at::parallel_for' | while IFS= read -r file; do [[ $loops == *"$file"* ]] || echo "$file"; done)
 
 # ---- sizes ----------------------------------------------------------------------------------------
 rule 'a file has at most 400 lines' < <({ code launch runtime models comm bench tests; builds
