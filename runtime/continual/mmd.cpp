@@ -96,16 +96,14 @@ std::vector<double> kernel_sums(const PairDistances& pool, double sigma, const S
   const Named named(splits);
   const size_t width = 1 + 2 * splits.named.size();
   std::vector<double> sums(static_cast<size_t>(pool.blocks()) * width, 0.0);
-  at::parallel_for(pool.first(), pool.last(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const auto [i, j] = pool.tiles(b);
-      const int64_t first_row = pool.rows(i).first, first_column = pool.rows(j).first;
-      const int64_t rows = std::min(pool.rows(i).second, splits.points) - first_row;
-      const int64_t columns = std::min(pool.rows(j).second, splits.points) - first_column;
-      if (rows <= 0 || columns <= 0) continue;
-      const auto k = kernel(pool.block(b).slice(0, 0, rows).slice(1, 0, columns), sigma, i == j);
-      add_block(k, first_row, first_column, named, sums.data() + static_cast<size_t>(b) * width);
-    }
+  each_by_one_thread(pool.first(), pool.last(), [&](int64_t b) {
+    const auto [i, j] = pool.tiles(b);
+    const int64_t first_row = pool.rows(i).first, first_column = pool.rows(j).first;
+    const int64_t rows = std::min(pool.rows(i).second, splits.points) - first_row;
+    const int64_t columns = std::min(pool.rows(j).second, splits.points) - first_column;
+    if (rows <= 0 || columns <= 0) return;
+    const auto k = kernel(pool.block(b).slice(0, 0, rows).slice(1, 0, columns), sigma, i == j);
+    add_block(k, first_row, first_column, named, sums.data() + static_cast<size_t>(b) * width);
   });
   return sums;
 }

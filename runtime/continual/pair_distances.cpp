@@ -42,6 +42,13 @@ void keep_pairs_once(at::Tensor& square) { square.masked_fill_(at::ones_like(squ
 
 }  // namespace
 
+void each_by_one_thread(int64_t first, int64_t last, const std::function<void(int64_t)>& work) {
+  // Of a range of one, parallel_for makes no region, and the operations inside would use all threads.
+  at::parallel_for(first, std::max(last, first + 2), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < std::min(end, last); ++b) work(b);
+  });
+}
+
 PairDistances::PairDistances(std::span<const float> rows_of_all, int64_t dims, const Ranks& ranks)
     : points_(static_cast<int64_t>(rows_of_all.size()) / dims), tiles_((points_ + kTile - 1) / kTile) {
   TORCH_CHECK(points_ >= 2, "a median needs two rows");
@@ -49,16 +56,13 @@ PairDistances::PairDistances(std::span<const float> rows_of_all, int64_t dims, c
   first_ = first;
   const auto all = at::from_blob(const_cast<float*>(rows_of_all.data()), {points_, dims}, at::kFloat).to(at::kDouble);
   mine_.resize(static_cast<size_t>(last - first));
-  // A block is computed by one thread, whatever their number: a product that several share may round differently.
-  at::parallel_for(first, last, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const auto [i, j] = tiles(b);
-      const auto [i0, i1] = rows(i);
-      const auto [j0, j1] = rows(j);
-      auto distances = squared_distances(all.slice(0, i0, i1), all.slice(0, j0, j1));
-      if (i == j) keep_pairs_once(distances);
-      mine_[static_cast<size_t>(b - first_)] = distances;
-    }
+  each_by_one_thread(first, last, [&](int64_t b) {
+    const auto [i, j] = tiles(b);
+    const auto [i0, i1] = rows(i);
+    const auto [j0, j1] = rows(j);
+    auto distances = squared_distances(all.slice(0, i0, i1), all.slice(0, j0, j1));
+    if (i == j) keep_pairs_once(distances);
+    mine_[static_cast<size_t>(b - first_)] = distances;
   });
 }
 

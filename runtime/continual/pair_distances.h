@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -10,6 +11,10 @@
 #include "runtime/continual/ranks.h"
 
 namespace fmtrain {
+
+/// work(b) for the blocks [first, last), each by one thread, whatever their number and also where there is one block only: a
+/// product that several threads share may round differently.
+void each_by_one_thread(int64_t first, int64_t last, const std::function<void(int64_t)>& work);
 
 /// Block (i, j), i <= j, holds the distances of the rows of tile i to those of tile j; a tile has kTile rows, the last one
 /// fewer. Each pair of different rows stands in one place: on and below the diagonal of a block (i, i) there is -1.

@@ -126,6 +126,21 @@ TEST(Mmd, TheWholeTestOnSeveralRanks) {
   }
 }
 
+TEST(Mmd, ABlockAloneIsOneThreadsToo) {
+  at::set_num_threads(2);
+  for (const int64_t blocks : {1, 3}) {
+    std::mutex mutex;
+    std::vector<bool> alone;
+    each_by_one_thread(5, 5 + blocks, [&](int64_t) {
+      const std::lock_guard lock(mutex);
+      alone.push_back(at::in_parallel_region());
+    });
+    EXPECT_EQ(alone, std::vector<bool>(static_cast<size_t>(blocks), true));
+  }
+  each_by_one_thread(5, 5, [](int64_t) { FAIL() << "no block"; });
+  at::set_num_threads(1);
+}
+
 TEST(Mmd, TheSameBitsForEveryNumberOfThreads) {
   const auto x = normal_rows(700, 16, 1), y = normal_rows(600, 16, 2);
   at::set_num_threads(1);
