@@ -52,20 +52,19 @@ void add_update(Sums& sums, std::vector<Call> calls, double backward) {
   for (auto call = behind; call != calls.end(); ++call) sums.rest += call->bytes;
 }
 
-/// Around the median, of the compute seconds a token, times the mean tokens: updates of more tokens take longer without any
-/// jitter.
-double jitter_of(const std::map<int64_t, Update>& updates, double usual_compute, double mean_tokens) {
-  double squares = 0;
-  const double usual = usual_compute / mean_tokens;
-  for (const auto& [at, update] : updates) squares += std::pow((update.compute / update.tokens - usual) * mean_tokens, 2);
-  return std::sqrt(squares / static_cast<double>(std::max<size_t>(1, updates.size() - 1)));
-}
-
 template <class Figure>
 double median_of(const std::map<int64_t, Update>& updates, const Figure& figure) {
   std::vector<double> values;
   for (const auto& [at, update] : updates) values.push_back(figure(update));
   return interval_of(std::move(values)).median;
+}
+
+/// Of the compute seconds a token, times the mean tokens: updates of more tokens take longer without any jitter. 1.4826 times the median
+/// distance from the median, which is the standard deviation of normals and takes no notice of few updates that something else held up, as
+/// the median update, to which predictions are compared, does not (Rousseeuw & Croux, "Alternatives to the median absolute deviation", 1993).
+double jitter_of(const std::map<int64_t, Update>& updates, double usual_compute, double mean_tokens) {
+  const double usual = usual_compute / mean_tokens;
+  return 1.4826 * median_of(updates, [&](const Update& u) { return std::abs(u.compute / u.tokens - usual) * mean_tokens; });
 }
 
 void add_work(Timeline& t, const std::map<int64_t, Update>& updates, int64_t leaves_of_rank) {

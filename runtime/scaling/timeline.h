@@ -22,7 +22,7 @@ struct Timeline {
   double forward = 0, backward = 0;  ///< seconds of one leaf
   double optimizer = 0;              ///< seconds of one rank's update of all parameters
   double other = 0;                  ///< seconds of an update that no rank shares: data, logs
-  double jitter = 0;                 ///< standard deviation of a rank's compute seconds an update
+  double jitter = 0;                 ///< standard deviation of a rank's compute seconds an update, outliers aside
   double parameters = 0;             ///< trained ones
   double parameter_bytes = 4;        ///< of one that is handed out after an update
   double samples = 0, tokens = 0;    ///< of the global batch, on average
