@@ -226,7 +226,8 @@ MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int rank
   n.async = config.checkpoint.async;
   n.gpu = gpu;
   n.offload = config.engine.offload == Offload::kOptimizer;
-  n.shares_copy = !gpu && !n.offload && n.shape.precision == Precision::kBf16 && config.optimizer.name == OptimizerName::kAdamW && ranks_per_node >= ranks;
+  n.one_pass = !gpu && !n.offload && config.optimizer.name == OptimizerName::kAdamW;
+  n.one_node = ranks_per_node >= ranks;
   n.global = config.batch.global;
   n.ranks = ranks;
   n.ranks_per_node = std::min(ranks, ranks_per_node);
@@ -245,20 +246,35 @@ int64_t RankMemory::total() const {
                                          std::max({activations, evaluation, freed, reading}));
 }
 
+namespace {
+
+/// Gradients of a rank, and the buckets between backward and their reduction.
+void predict_gradients(const MemoryNeeds& n, const FitSetting& s, RankMemory& m) {
+  const ShardPlan plan(n.trained, n.ranks, 0, bucket_numel(n.ranks == 1 ? 1 : static_cast<int>(s.stage), n.trained));
+  const int64_t share = plan.shard_numel(), leaves = (n.global / s.micro + n.ranks - 1) / n.ranks;
+  const bool alone = n.ranks == 1, one_leaf = leaves == 1, shards = s.stage >= 2 && !alone, streams = shards && one_leaf;
+  const bool narrow = one_leaf && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
+  const bool reads = narrow && n.one_pass && n.one_node && (alone || s.stage <= 1);  // the others' gradients, or its own
+  const bool window = reads || (narrow && !alone && s.stage == 1);
+  // Of the table, rows that the texts of an update have: fewer than tokens, and a sharer has those it owns.
+  const int64_t sharers = s.stage == 0 ? 1 : n.ranks, tokens = n.ranks * n.largest_leaf(s.micro).tokens;
+  const int64_t rows = std::min(n.table, tokens * n.shape.hidden_size) / sharers;
+  const int64_t beside_table = n.trained - n.table;
+  if (window) m.gradients = 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * (reads ? rows : share - (n.one_pass ? n.table / n.ranks - rows : 0));
+  else if (streams) m.gradients = 4 * (n.one_pass ? beside_table / n.ranks + rows : share);
+  else m.gradients = 4 * (n.trained * partial_sums(leaves, n.exact) + (shards ? share : 0));
+  m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
+}
+
+}  // namespace
+
 RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
-  const ShardPlan plan(n.trained, n.ranks);
-  const int64_t share = plan.shard_numel(), slots = n.global / s.micro, leaves = (slots + n.ranks - 1) / n.ranks;
-  const bool shares = s.stage >= 1 && !n.gpu;
+  const int64_t share = ShardPlan(n.trained, n.ranks).shard_numel();
+  const bool shares = s.stage >= 1 && !n.gpu, shares_copy = n.one_pass && n.one_node && n.shape.precision == Precision::kBf16 && s.stage >= 1;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
-  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (n.shares_copy && s.stage >= 1 ? n.ranks : 1);
-  const bool alone = n.ranks == 1, streams = s.stage >= 2 && leaves == 1 && !alone;
-  const bool narrow = leaves == 1 && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
-  const bool window = narrow && (alone ? n.shares_copy : s.stage == 1);
-  const int64_t whole = streams ? 0 : n.trained * partial_sums(leaves, n.exact), beside_table = n.trained - n.table;
-  const int64_t sums = n.shares_copy ? n.table / n.ranks : share;  // where a rank reads the others' gradients, only the table's are written
-  m.gradients = window ? 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * sums : 4 * (whole + (s.stage >= 2 && !alone ? share : 0));
-  m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
+  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (shares_copy ? n.ranks : 1);
+  predict_gradients(n, s, m);
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;
   m.on_host = n.offload ? 4 * (n.states + 2) * updated : 0;

@@ -42,7 +42,8 @@ struct MemoryNeeds {
   int64_t products = 0;             ///< elements of the weights that have a bf16 or fp16 copy; 0 in fp32
   int64_t trained_products = 0;     ///< of these, what is trained
   int64_t table = 0;                ///< elements of the word table, if it is trained
-  bool shares_copy = false;         ///< ranks of a single node have one such copy, if updates are shared out
+  bool one_pass = false;            ///< updates read each element of the gradient once (Optimizer::one_pass)
+  bool one_node = true;             ///< has all ranks
   int64_t trained_layers = 0;       ///< encoder layers from the first that gradients reach; below it nothing is kept
   int64_t states = 2;               ///< fp32 values of the optimizer for every trained parameter
   bool exact = true, async = true, gpu = false, offload = false;

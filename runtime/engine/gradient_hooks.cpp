@@ -28,6 +28,13 @@ std::vector<NamedParameter> trainable(TaskModel& model) {
   return result;
 }
 
+std::vector<bool> trainable_in_bf16(TaskModel& model) {
+  std::vector<bool> result;
+  for (size_t i = 0; i < model.parameters().size(); ++i)
+    if (model.parameters()[i].value.requires_grad()) result.push_back(model.sends_bf16(i));
+  return result;
+}
+
 GradientHooks::GradientHooks(TaskModel& model, const std::function<void(size_t, const at::Tensor&)>& ready, const GradientPlace& place)
     : model_(model) {
   std::vector<size_t> number;  // of each parameter of the model among those that are trained

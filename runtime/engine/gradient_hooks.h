@@ -11,6 +11,8 @@ namespace fmtrain {
 
 /// The parameters that are trained, in the model's order.
 std::vector<NamedParameter> trainable(TaskModel& model);
+/// Of each of these, whether its gradient comes as bf16.
+std::vector<bool> trainable_in_bf16(TaskModel& model);
 
 /// While this lives, `ready(i, gradient)` is called when backward has finished the gradient of trainable(model)[i], dense or sparse, fp32
 /// or of the type of the model's products; the gradient is taken away from the parameter. `place` as GradientPlace, of the same numbers.

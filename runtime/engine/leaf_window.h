@@ -39,6 +39,8 @@ class LeafWindow final : public GradientSource {
   void finish_leaf();
   /// Buckets below this one are written, each range by its rank: all of them, unless they can be read.
   size_t written_buckets() const { return written_; }
+  /// The first element of the layout that can be in the window.
+  int64_t first_element() const { return first_element_; }
   /// This rank's piece of a written bucket, summed over ranks, into shard (fp32); +0.0 where the rest goes. Nothing for the table's buckets.
   Work reduce(size_t bucket, at::Tensor shard, ReduceOp op);
   /// The rest, by itself: put(range of the layout, its sums). From here on the other buckets can be read; a collective stands between

@@ -5,19 +5,21 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kBucketBlocks = 1024;
+constexpr int64_t kLeastBucket = 256 << 10, kBucket = 4 << 20;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-ShardPlan::ShardPlan(int64_t numel, int world, int64_t cut) : numel_(numel), world_(world) {
-  add_buckets(cut);
-  add_buckets(numel);
+int64_t bucket_numel(int stage, int64_t numel) { return stage < 2 ? kBucket : std::clamp(numel / 64, kLeastBucket, kBucket); }
+
+ShardPlan::ShardPlan(int64_t numel, int world, int64_t cut, int64_t bucket) : numel_(numel), world_(world) {
+  add_buckets(cut, bucket);
+  add_buckets(numel, bucket);
 }
 
-void ShardPlan::add_buckets(int64_t last) {
-  const int64_t block = kNormBlock * world_, full = std::max<int64_t>(1, kBucketBlocks / world_) * block;
+void ShardPlan::add_buckets(int64_t last, int64_t bucket) {
+  const int64_t block = kNormBlock * world_, full = std::max<int64_t>(1, bucket / block) * block;
   const int64_t end = ceil_div(last, block) * block;
   while (firsts_.back() < end) firsts_.push_back(std::min(end, firsts_.back() + full));
 }

@@ -17,13 +17,17 @@ struct Range {
   int64_t numel() const { return last - first; }
 };
 
-/// The layout is cut into buckets of about 4 Mi elements (16 MiB of gradients), each bucket into one piece a rank, all of the same
+/// Elements of a bucket: 4 Mi (16 MiB of gradients), which a network wants, and in stages 2 and 3 for small models less: there two of
+/// them are held beside the rank's share, and together should be no more than a 32nd of the layout.
+int64_t bucket_numel(int stage, int64_t numel);
+
+/// The layout is cut into buckets of about `bucket` elements, each bucket into one piece a rank, all of the same
 /// length. So every bucket can be reduced by itself, by all ranks alike. A rank's shard is its pieces in order. `cut`: an element at
 /// which, or at most `world` norm blocks behind which, a bucket begins: what lies on both sides is reduced in different ways.
 class ShardPlan {
  public:
   /// numel >= 0 elements, world >= 1 ranks, 0 <= cut <= numel.
-  ShardPlan(int64_t numel, int world, int64_t cut = 0);
+  ShardPlan(int64_t numel, int world, int64_t cut = 0, int64_t bucket = bucket_numel(0, 0));
   /// Elements of a buffer that has room for all pieces: at most `world` blocks more than numel.
   int64_t padded() const { return firsts_.back(); }
   size_t buckets() const { return firsts_.size() - 1; }
@@ -40,7 +44,7 @@ class ShardPlan {
   int64_t shard_offset(size_t b) const { return firsts_[b] / world_; }
 
  private:
-  void add_buckets(int64_t last);
+  void add_buckets(int64_t last, int64_t bucket);
   int64_t numel_, world_;
   std::vector<int64_t> firsts_{0};  ///< of each bucket, and the end of the last: multiples of world norm blocks
 };

@@ -12,6 +12,7 @@
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/shard_plan.h"
 #include "runtime/engine/step_engine.h"
+#include "runtime/engine/table_rows.h"
 #include "runtime/ledger.h"
 
 namespace fmtrain {
@@ -29,51 +30,17 @@ void put_rows(at::Tensor to, const at::Tensor& gradient, Range part) {
   }
 }
 
-/// One leaf's gradient of the table as it came, dense or not, by rows.
-class StreamedRows {
- public:
-  /// gradient: of the table, or undefined for none.
-  StreamedRows(const Table& table, const at::Tensor& gradient) : columns_(table.columns), rows_(table.rows) {
-    if (!gradient.defined()) return;
-    const auto full = gradient.to(at::kFloat);
-    dense_ = !full.is_sparse();
-    const auto list = dense_ ? at::Tensor() : full.coalesce();  // sorted by row
-    values_ = dense_ ? full.contiguous() : list.values() + 0.0;  // +0 where it is -0, as in a sum that begins with +0
-    if (dense_) {
-      rows_.insert_all();
-      return;
-    }
-    const auto indices = list.indices()[0].contiguous();
-    order_.assign(indices.const_data_ptr<int64_t>(), indices.const_data_ptr<int64_t>() + indices.numel());
-    for (const int64_t row : order_) rows_.insert(row);
-  }
-  const RowSet& rows() const { return rows_; }
-  const float* values(int64_t row) const {
-    const int64_t at = dense_ ? row : std::lower_bound(order_.begin(), order_.end(), row) - order_.begin();
-    return values_.const_data_ptr<float>() + at * columns_;
-  }
-
- private:
-  int64_t columns_;
-  RowSet rows_;
-  bool dense_ = false;
-  std::vector<int64_t> order_;
-  at::Tensor values_;
-};
-
 class ShardedEngine final : public StepEngine {
  public:
   ShardedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
                 FlatParams params)
-      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank()), true), stage_(stage), exact_(exact), plan_(plan) {
+      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank()), true), stage_(stage), exact_(exact), plan_(plan), sends_bf16_(trainable_in_bf16(model)) {
     std::vector<std::pair<size_t, size_t>> buckets_of;
     for (size_t t = 0; t < layout().tensors.size(); ++t) {
       buckets_of.emplace_back(plan_.buckets(), 0);
       each_bucket(t, [&](size_t b, Range) { buckets_of[t] = {std::min(buckets_of[t].first, b), b + 1}; });
     }
     set_buckets(std::move(buckets_of), plan_.buckets());
-    for (size_t i = 0; i < model.parameters().size(); ++i)
-      if (model.parameters()[i].value.requires_grad()) sends_bf16_.push_back(model.sends_bf16(i));
     if (!table()) return;
     exchange_.emplace(comm, *table(), op());
     touched_ = RowSet(table()->rows);
@@ -89,11 +56,13 @@ class ShardedEngine final : public StepEngine {
   /// A config has the same number of slots in every step, so memory is made once, by all ranks alike where they share it.
   void begin_leaves() override {
     const bool narrow = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
-    by_window_ = stage_ == 1 && shape().slots <= comm_.size() && narrow && (comm_.size() > 1 || optimizer_.one_pass());  // alone, else, it holds more
+    const bool one_leaf = shape().slots <= comm_.size();
+    by_window_ = stage_ == 1 && one_leaf && narrow && (comm_.size() > 1 || optimizer_.one_pass());  // alone, else, it holds more
     if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table(), optimizer_.one_pass());
     if (!in_whole() && !shard_.defined()) {
+      if (one_leaf && optimizer_.one_pass() && table()) keep_rows();
       const Booking booking(Purpose::kGradients);
-      shard_ = at::zeros({plan_.shard_offset(written_buckets())}, values().options());
+      shard_ = at::zeros({shard_offset(written_buckets())}, values().options());
     }
     if (!streams() && !whole_.defined()) make_whole_gradient();
     if (by_window_) window_->begin(shape().present > 0, first_trained());
@@ -105,7 +74,15 @@ class ShardedEngine final : public StepEngine {
     else if (!streams()) sum_->finish_leaf();
   }
 
-  /// The reduced gradient of the written buckets lies in the whole one; else in the shard.
+  void keep_rows() {
+    while (first_in_shard_ < plan_.buckets() && plan_.bucket(first_in_shard_).first < table()->range().last) ++first_in_shard_;
+    rows_.emplace(*table(), plan_.bucket(first_in_shard_ - 1).last);
+  }
+
+  /// Where the piece of a bucket begins in shard_.
+  int64_t shard_offset(size_t b) const { return plan_.shard_offset(b) - plan_.shard_offset(first_in_shard_); }
+
+  /// The reduced gradient of the written buckets lies in the whole one; else in the shard, and rows_.
   bool in_whole() const { return stage_ == 1 && !by_window_; }
   /// The others are read from the window.
   size_t written_buckets() const { return by_window_ ? window_->written_buckets() : plan_.buckets(); }
@@ -162,12 +139,13 @@ class ShardedEngine final : public StepEngine {
 
   Work reduce(size_t b) override {
     const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
-    if (by_window_) return b < written_buckets() ? window_->reduce(b, shard_.narrow(0, plan_.shard_offset(b), piece.numel()), op()) : Work();
+    if (by_window_ && (b < first_in_shard_ || b >= written_buckets())) return {};
+    if (by_window_) return window_->reduce(b, shard_.narrow(0, shard_offset(b), piece.numel()), op());
     if (table() && bucket.first < table()->range().last && bucket.last > table()->range().first) return reduce_beside_table(b);
     if (stage_ == 1)
       return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
     const auto full = streams() ? bucket_memory(b) : whole_.narrow(0, bucket.first, bucket.numel());
-    comm_.reduce_scatter(shard_.narrow(0, plan_.shard_offset(b), piece.numel()), full, op()).wait();
+    comm_.reduce_scatter(shard_.narrow(0, shard_offset(b), piece.numel()), full, op()).wait();
     live_.erase(b);
     return {};
   }
@@ -187,30 +165,46 @@ class ShardedEngine final : public StepEngine {
     return {};
   }
 
-  /// Calls use(part, memory) for what this rank's written gradient has of a range of the layout.
+  /// Calls use(part, memory) for what this rank's written gradient has of a range of the layout, but for what rows_ has.
   template <class Use>
   void each_owned(Range range, const Use& use) const {
-    for (size_t b = 0; b < written_buckets(); ++b) {
+    for (size_t b = in_whole() ? 0 : first_in_shard_; b < written_buckets(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
       const Range part{std::max(owned.first, range.first), std::min(owned.last, range.last)};
       if (part.first >= part.last) continue;
       const auto& memory = in_whole() ? whole_ : shard_;
-      use(part, memory.data_ptr<float>() + (in_whole() ? part.first : plan_.shard_offset(b) + part.first - owned.first));
+      use(part, memory.data_ptr<float>() + (in_whole() ? part.first : shard_offset(b) + part.first - owned.first));
     }
   }
 
-  /// Into this rank's reduced gradient, as far as it owns the range.
-  void put_owned(Range range, const float* sums) const {
+  /// Into this rank's reduced gradient, as far as it owns the range; not the table's.
+  void put_owned(Range range, const float* sums) {
+    if (in_rows(range.first)) rows_->put_behind({range.first, std::min(range.last, rows_->last())}, sums);
     each_owned(range, [&](Range part, float* memory) { std::copy_n(sums + part.first - range.first, part.numel(), memory); });
+  }
+
+  bool in_rows(int64_t element) const { return rows_ && !in_whole() && element < rows_->last(); }
+
+  void put_row(int64_t r, const float* sum) {
+    const Range row = table()->row(r);
+    if (!in_rows(row.first)) return put_owned(row, sum);
+    for (size_t b = 0; b < first_in_shard_; ++b) {
+      const Range owned = plan_.owned(b, comm_.rank());
+      if (owned.first < row.last && row.first < owned.last) return rows_->put_row(r, sum);
+    }
+  }
+
+  void clear_rows() {
+    if (rows_) return rows_->clear();
+    for (const int64_t r : touched_.list()) each_owned(table()->row(r), [](Range part, float* memory) { std::fill_n(memory, part.numel(), 0.0f); });
   }
 
   void reduce_rest() override {
     if (by_window_) window_->reduce_rest(op(), [&](Range range, const float* sums) { put_owned(range, sums); });
     if (!table() || first_trained() > table()->tensor) return;
     const Table& t = *table();
-    if (!in_whole())
-      for (const int64_t r : touched_.list()) each_owned(t.row(r), [](Range part, float* memory) { std::fill_n(memory, part.numel(), 0.0f); });
-    const auto write = [&](int64_t r, const float* sum) { put_owned(t.row(r), sum); };
+    if (!in_whole()) clear_rows();
+    const auto write = [&](int64_t r, const float* sum) { put_row(r, sum); };
     const bool no_leaf = shape().present == 0;
     if (streams()) {
       const StreamedRows mine(t, std::exchange(streamed_, {}));
@@ -227,7 +221,9 @@ class ShardedEngine final : public StepEngine {
     for (size_t b = 0; b < plan_.buckets(); ++b) {
       const Range owned = plan_.owned(b, comm_.rank());
       if (b >= written_buckets()) parts.emplace_back(*window_, owned);
-      else parts.emplace_back(in_whole() ? whole_.narrow(0, owned.first, owned.numel()) : shard_.narrow(0, plan_.shard_offset(b), owned.numel()));
+      else if (in_whole()) parts.emplace_back(whole_.narrow(0, owned.first, owned.numel()));
+      else if (b < first_in_shard_) parts.emplace_back(*rows_, owned);
+      else parts.emplace_back(shard_.narrow(0, shard_offset(b), owned.numel()));
     }
     return parts;
   }
@@ -263,6 +259,8 @@ class ShardedEngine final : public StepEngine {
   std::optional<LeafWindow> window_;
   at::Tensor whole_;                    ///< gradient of the whole layout, padded; else in stage 1, or more than one leaf
   at::Tensor shard_;                    ///< where the reduced gradient is not in whole_: of this rank's pieces of written buckets
+  std::optional<TableRows> rows_;       ///< of the buckets that have some of the table, if the update reads all once
+  size_t first_in_shard_ = 0;           ///< bucket: those before are in rows_
   std::unique_ptr<LeafSum> sum_;        ///< into whole_
   std::optional<TableExchange> exchange_;
   RowSet touched_;                      ///< rows of the table that this rank's reduced gradient has
@@ -275,15 +273,15 @@ class ShardedEngine final : public StepEngine {
 std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
                                             double l2_start, bool offload) {
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
+  if (comm.size() == 1) stage = 1;  // they differ in what ranks share out
   const auto parameters = trainable(model);
   const auto layout = make_layout(parameters);
   const auto table = table_of(layout);
-  const ShardPlan plan(layout.numel, comm.size(), table ? table->range().last : 0);  // the table is exchanged by rows
+  const ShardPlan plan(layout.numel, comm.size(), table ? table->range().last : 0, bucket_numel(stage, layout.numel));  // the table is exchanged by rows
   const Booking booking(Purpose::kParameters);
   FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
-  if (comm.size() == 1) stage = 1;  // they differ in what ranks share out
   return std::make_unique<ShardedEngine>(model, comm, update, stage, exact, plan, std::move(params));
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 /// Elements that are exchanged at a time: they stay in cache between packing, adding and unpacking, and bound the memory when a step
 /// touches all rows.
-constexpr int64_t kPiece = 1 << 20;
+constexpr int64_t kPiece = 1 << 18;
 
 }  // namespace
 
@@ -22,6 +22,26 @@ std::optional<Table> table_of(const FlatLayout& layout) {
     if (tensor.shape.size() == 2 && tensor.name.ends_with("word_embeddings.weight")) return Table{t, tensor.offset, tensor.shape[0], tensor.shape[1]};
   }
   return {};
+}
+
+StreamedRows::StreamedRows(const Table& table, const at::Tensor& gradient) : columns_(table.columns), rows_(table.rows) {
+  if (!gradient.defined()) return;
+  const auto full = gradient.to(at::kFloat);
+  dense_ = !full.is_sparse();
+  const auto list = dense_ ? at::Tensor() : full.coalesce();  // sorted by row
+  values_ = dense_ ? full.contiguous() : list.values() + 0.0;  // +0 where it is -0, as in a sum that begins with +0
+  if (dense_) {
+    rows_.insert_all();
+    return;
+  }
+  const auto indices = list.indices()[0].contiguous();
+  order_.assign(indices.const_data_ptr<int64_t>(), indices.const_data_ptr<int64_t>() + indices.numel());
+  for (const int64_t row : order_) rows_.insert(row);
+}
+
+const float* StreamedRows::values(int64_t row) const {
+  const int64_t at = dense_ ? row : std::lower_bound(order_.begin(), order_.end(), row) - order_.begin();
+  return values_.const_data_ptr<float>() + at * columns_;
 }
 
 TableExchange::TableExchange(Communicator& comm, const Table& table, ReduceOp op)

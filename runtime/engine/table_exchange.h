@@ -16,9 +16,25 @@ namespace fmtrain {
 /// The word embeddings, if they are in the layout.
 std::optional<Table> table_of(const FlatLayout& layout);
 
+/// One leaf's gradient of the table as it came, dense or not, by rows.
+class StreamedRows {
+ public:
+  /// gradient: of the table, or undefined for none.
+  StreamedRows(const Table& table, const at::Tensor& gradient);
+  const RowSet& rows() const { return rows_; }
+  const float* values(int64_t row) const;
+
+ private:
+  int64_t columns_;
+  RowSet rows_;
+  bool dense_ = false;
+  std::vector<int64_t> order_;
+  at::Tensor values_;
+};
+
 class TableExchange {
  public:
-  /// Collective. CPU memory of the communicator: about 4 MiB, and a bit for each row and rank.
+  /// Collective. CPU memory of the communicator: about 1 MiB, and a bit for each row and rank.
   TableExchange(Communicator& comm, const Table& table, ReduceOp op);
   /// This rank's part of one sum. A rank without a leaf adds -0 (x + -0 = x also where x is -0), another one +0 to rows it has not.
   struct Mine {

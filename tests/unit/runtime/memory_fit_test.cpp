@@ -110,16 +110,24 @@ TEST(MemoryFit, StagesShareOutWhatTheySay) {
   MemoryNeeds n = base(4);
   EXPECT_NEAR(sum(predict(n, {0, 0, 8})) / (16 * p), 1, 0.001);
   EXPECT_NEAR(sum(predict(n, {1, 0, 8})) / (4 * p + 12 * p / 4), 1, 0.001);
-  EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (16 * p / 4 + 32 * kMiB), 1, 0.001);
-  MemoryNeeds narrow = n;  // one leaf a rank in bf16: its gradients as they come, and of the table the shard of its sums
+  EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (16 * p / 4 + p / 8), 1, 0.001);
+  MemoryNeeds narrow = n;  // one leaf a rank in bf16: its gradients as they come, and the sums of the rows that its 800 tokens have
   narrow.shape.precision = Precision::kBf16;
-  narrow.table = 23'440'896, narrow.products = narrow.trained_products = 84'934'656, narrow.shares_copy = true;
+  narrow.table = 23'440'896, narrow.products = narrow.trained_products = 84'934'656, narrow.one_pass = true;
   const double others = p - 23'440'896;
   const double arrives = 2 * others + 4 * (others - 84'934'656);
-  EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (arrives + 23'440'896), 1, 0.001);
-  narrow.shares_copy = false;  // SGD, or several machines: of everything
-  EXPECT_NEAR(static_cast<double>(predict(narrow, {1, 0, 8}).gradients) / (arrives + 4 * p / 4), 1, 0.001);
-  narrow.shares_copy = true;
+  const auto gradients = [&](int64_t stage) { return static_cast<double>(predict(narrow, {stage, 0, 8}).gradients); };
+  const double rows = 4 * 800 * 768;
+  EXPECT_NEAR(gradients(1) / (arrives + rows), 1, 0.001);
+  EXPECT_NEAR(gradients(0) / (arrives + 4 * rows), 1, 0.001);
+  EXPECT_NEAR(gradients(2) / (4 * others / 4 + rows), 1, 0.001);
+  narrow.one_node = false;  // sums are written
+  EXPECT_NEAR(gradients(1) / (arrives + 4 * others / 4 + rows), 1, 0.001);
+  EXPECT_NEAR(gradients(0) / (4 * p), 1, 0.001);
+  narrow.one_pass = false;  // SGD, say
+  EXPECT_NEAR(gradients(1) / (arrives + 4 * p / 4), 1, 0.001);
+  EXPECT_NEAR(gradients(2) / (4 * p / 4), 1, 0.001);
+  narrow.one_pass = narrow.one_node = true;
   EXPECT_EQ(predict(narrow, {1, 0, 8}).low_copy, 2 * 84'934'656 / 4);
   EXPECT_EQ(predict(narrow, {0, 0, 8}).low_copy, 2 * 84'934'656);
   EXPECT_EQ(predict(narrow, {1, 0, 4}).gradients, 4 * narrow.trained);  // two leaves a rank
@@ -129,9 +137,9 @@ TEST(MemoryFit, StagesShareOutWhatTheySay) {
   const auto tokens = static_cast<int64_t>(narrow.largest_leaf(8).tokens);
   EXPECT_GE(predict(narrow, {1, 0, 8}).activations, tokens * 2 * (768 + 3072));  // forward through frozen layers
   n.ranks_per_node = 2;  // parameters are shared inside a machine only
-  EXPECT_NEAR(sum(predict(n, {3, 0, 8})) / (4 * p / 2 + 12 * p / 4 + 32 * kMiB), 1, 0.001);
+  EXPECT_NEAR(sum(predict(n, {3, 0, 8})) / (4 * p / 2 + 12 * p / 4 + p / 8), 1, 0.001);
   n.gpu = true;
-  EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (4 * p + 12 * p / 4 + 32 * kMiB), 1, 0.001);
+  EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (4 * p + 12 * p / 4 + p / 8), 1, 0.001);
 }
 
 /// Partial sums that LeafSum really holds, for every number of leaves up to 40.
