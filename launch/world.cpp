@@ -18,6 +18,7 @@
 #include "comm/recording_communicator.h"
 #include "launch/device.h"
 #include "launch/environment.h"
+#include "launch/placement.h"
 #include "launch/versions.h"
 #include "runtime/file_ops.h"
 #include "runtime/ledger.h"
@@ -272,6 +273,8 @@ int run_in_world(const std::function<Config()>& load, const WorldAction& action)
     join(world, ending, *config, session ? &*session : nullptr);
     options.device = ending.device;
     set_threads(*config, options, session ? session->local_size() : 1);
+    options.placement = placement_lines(*world.comm, {ending.rank, session ? session->local_rank() : 0, ending.host, ending.device,
+                                                      options.threads, allowed_cpus()});
     set_stop(*config, options);
     const ExitCode code = action(*config, *world.comm, options);
     if (ending.rank == 0) ending.record(code, reason_of(code));

@@ -173,6 +173,7 @@ void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGr
                           const std::string& unfreezing) {
   say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
               options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
+  for (const auto& line : options_.placement) say("placement  " + line);
   say(text_of("data       %lld samples, %lld tokens, %zu labels", number(inputs.train->size()), number(inputs.train->info().tokens), inputs.labels.size()));
   if (config_.engine.precision == Precision::kFp16 && options_.device == "cpu")
     warn("engine.precision: fp16 is slow on processors, which multiply it in fp32; bf16 is faster and needs no loss scale");

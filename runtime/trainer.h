@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "runtime/config/config.h"
@@ -19,6 +20,7 @@ struct RunOptions {
   std::string device = "cpu";             ///< where the model lives: "cpu" or "cuda:N"
   std::string host = "localhost";         ///< this rank's
   int hosts = 1, threads = 1;             ///< for the report
+  std::vector<std::string> placement;     ///< a line a rank: host, device, threads, CPUs
   std::string job;                        ///< the scheduler's number of this job, "" without one
   std::string terminal;                   ///< kind of the terminal, as in TERM
   int64_t restart = 0;                    ///< how often the scheduler had started it before

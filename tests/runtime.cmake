@@ -10,6 +10,8 @@ fmtrain_test(run_lock_test LIBRARY fmtrain_base LABELS fault TIMEOUT 120 SOURCES
   unit/runtime/run_lock_test.cpp unit/runtime/run_lock_races_test.cpp support/fail_files.cpp)
 add_test(NAME early_stop COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/early_stop.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 set_tests_properties(early_stop PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)
+add_test(NAME placement COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/placement.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
+set_tests_properties(placement PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)
 add_test(NAME average COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/average.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})
 set_tests_properties(average PROPERTIES LABELS multirank TIMEOUT 120 PROCESSORS 2)
 add_test(NAME unfreeze COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/multirank/unfreeze.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR})

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # srun and mpirun start ranks in jobs, on one node and on two: the weights are those of a run without Slurm. srun without PMIx
-# is refused.
+# is refused. A run says where each rank is.
 # Usage: launch.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
@@ -14,10 +14,11 @@ same() {  # DIRECTORY RANKS
 }
 for layout in 1x2 2x1 2x2; do
   size=(--nodes="${layout%x*}" --ntasks-per-node="${layout#*x}")
-  timeout -k 5 60 srun --mpi=pmix "${size[@]}" "$fmtrain" $(training "srun-$layout" 13) > "output-srun-$layout" 2>&1 ||
+  timeout -k 5 60 srun --mpi=pmix "${size[@]}" "$fmtrain" $(training "srun-$layout" 13 --set report.progress=plain) > "output-srun-$layout" 2>&1 ||
     fail "srun, $layout: exit $?"
   same "srun-$layout" $((${layout%x*} * ${layout#*x}))
 done
+grep -q "placement  rank 3, local rank 1 on .*: cpu, 1 thread, CPUs " output-srun-2x2 || fail "srun, 2x2: it does not say where rank 3 is"
 for script in train train_mpirun; do
   submit --job-name=$script --nodes=2 "$slurm/$script.sbatch" $(training $script 13)
   ended_as COMPLETED 0
