@@ -23,6 +23,7 @@ done
 for program in "${programs[@]}"; do
   [[ -x $build/$program ]] || { echo "bundle: $build/$program is missing: build it first" >&2; exit 2; }
 done
+[[ $("$build/fmtrain" version) == *"Open MPI"* ]] || { echo "bundle: $build/fmtrain has another MPI than Open MPI: use cpack" >&2; exit 2; }
 folder=$out
 if [[ $out == *.tar.gz ]]; then
   work=$(mktemp -d)

@@ -22,7 +22,8 @@ std::string mpi_version() {
   int length = 0;
   MPI_Get_library_version(text, &length);
   const std::string version(text, static_cast<size_t>(length));
-  return version.substr(0, version.find_first_of("\n,"));
+  const std::string line = version.substr(0, version.find_first_of("\n,")), mpich = "MPICH Version:";
+  return line.starts_with(mpich) ? "MPICH " + line.substr(line.find_first_not_of(" \t", mpich.size())) : line;
 }
 
 MpiSession::MpiSession(int launched) : exceptions_(std::uncaught_exceptions()) {
@@ -32,7 +33,7 @@ MpiSession::MpiSession(int launched) : exceptions_(std::uncaught_exceptions()) {
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   if (launched > size_)
     throw CommError("the launcher started " + std::to_string(launched) + " processes but MPI sees a world of " + std::to_string(size_) +
-                    ": use mpirun, or srun --mpi=pmix (srun --mpi=list shows what it offers)");
+                    ": use the mpirun of " + mpi_version() + ", or srun --mpi=pmix, for MPICH --mpi=pmi2 (srun --mpi=list shows what it offers)");
   MPI_Comm node;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
   MPI_Comm_rank(node, &local_rank_);

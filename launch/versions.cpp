@@ -48,6 +48,9 @@ Json program_versions() {
           {"compiler", __VERSION__}, {"processor", processor()}};
 }
 
-Json library_paths() { return {{"libtorch", mapped_file("libtorch_cpu.so")}, {"libmpi", mapped_file("libmpi.so")}}; }
+Json library_paths() {
+  const auto open_mpi = mapped_file("libmpi.so");
+  return {{"libtorch", mapped_file("libtorch_cpu.so")}, {"libmpi", open_mpi.empty() ? mapped_file("libmpich.so") : open_mpi}};
+}
 
 }  // namespace fmtrain
