@@ -15,6 +15,9 @@ while IFS= read -r file; do
       else
         [[ -x $file ]] || wrong "$file: not executable"
       fi ;;
+    *.lua)
+      if ! command -v luac > /dev/null; then echo "no luac here: $file is not read"
+      else luac -p "$file" || wrong "$file: not Lua"; fi ;;
     *.service | *.timer)
       if command -v systemd-analyze > /dev/null; then units+=("$file"); fi ;;
   esac
@@ -27,5 +30,10 @@ if ((${#units[@]})); then
 else
   echo "no systemd-analyze here: units are not read"
 fi
+python3 ../tests/cluster/recipes.py .. || failed=1
+presets=$(cd .. && cmake --list-presets) || wrong "CMakePresets.json: $presets"
+for preset in {openmpi,mpich}-{cpu,cuda}; do
+  [[ $presets == *"\"$preset\""* ]] || wrong "CMakePresets.json: no preset $preset"
+done
 ((failed)) || echo "every file in cluster/ is listed and reads well"
 exit "$failed"
