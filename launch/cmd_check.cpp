@@ -4,6 +4,8 @@
 
 #include "comm/gpu.h"
 #include "launch/commands.h"
+#include "launch/environment.h"
+#include "launch/preflight.h"
 #include "launch/trial_read.h"
 #include "runtime/dry_run.h"
 #include "runtime/errors.h"
@@ -18,11 +20,13 @@ struct Options {
   DryRunOptions run;
   int most_ranks = 8;
   int64_t steps = 5;
+  double expected = 0;
   bool json = false;
 };
 
 int check(const Options& o) {
   if (o.config.empty()) throw ConfigError("check: name a config file (see fmtrain check --help)");
+  if (launched_by_mpi()) return check_launched({o.config, o.overrides, o.run.memory, o.expected, o.json});
   const Config config = load_config(o.config, o.overrides);
   trial_read(config);
   DryRunOptions run = o.run;
@@ -52,14 +56,16 @@ void add_check(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("check", "What a run would do, without a step, a GPU or MPI: the resolved config, parameter groups, steps, learning rates,\n"
                                               "memory and checkpoint bytes of a rank (estimates), whether that fits and what would, and what would be resumed.\n"
                                               "Raw data is prepared into the cache, as the run would do it.\n"
+                                              "Under mpirun or srun also the hosts: placement, network, clocks, storage, and that all ranks have the same; one table, one exit code.\n"
                                               "Example: fmtrain check configs/ner_wnut17.yaml --ranks 2 --memory 2GiB");
   const auto o = std::make_shared<Options>();
   command->add_option("CONFIG", o->config, "config file");
-  command->add_option("--ranks", o->run.ranks, "ranks the run would have")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  command->add_option("--ranks", o->run.ranks, "ranks the run would have; under a launcher those that there are")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   command->add_option("--ranks-per-node", o->run.ranks_per_node, "of them on one machine, where they share memory; all unless given")
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--memory", o->run.memory, "that a rank may take, as 16GiB: says what would fit; this machine's, shared by its ranks, unless given")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))->check(CLI::PositiveNumber);
+  command->add_option("--expect-gbs", o->expected, "under a launcher: GB/s that any two hosts must reach, else they are named")->check(CLI::NonNegativeNumber);
   add_common(*command, *o, "print all facts as JSON, with every parameter");
   command->callback([&action, o] {
     if (!action) action = [o] { return check(*o); };

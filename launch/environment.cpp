@@ -54,6 +54,12 @@ int launched_processes() {
   return 0;
 }
 
+int launched_number() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (std::getenv(name)) return static_cast<int>(number_of(name));
+  return 0;
+}
+
 void skip_networks_on_one_host() {
   const auto ranks = number_of("OMPI_COMM_WORLD_SIZE");
   const bool one_host = ranks > 0 && number_of("OMPI_COMM_WORLD_LOCAL_SIZE") == ranks;

@@ -212,12 +212,13 @@ struct World {
   std::unique_ptr<RecordingCommunicator> comm;
 };
 
-void join(World& world, Ending& ending, const Config& config, MpiSession* session) {
+/// `alike`: ranks that are not, or that have no device, do not come to work.
+void join(World& world, Ending& ending, const Config& config, MpiSession* session, bool alike) {
   const int local_rank = session ? session->local_rank() : 0, local_size = session ? session->local_size() : 1;
   auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
-  check_agreement(*host, computation_hash(config) + config.run.dir);
+  if (alike) check_agreement(*host, computation_hash(config) + config.run.dir);
   world.seats.emplace(*host, local_size);
-  world.device = make_device_world(config.engine.device, std::move(host), local_rank, ending.host, gpu_sharing_wanted());
+  world.device = make_device_world(alike ? config.engine.device : Device::kCpu, std::move(host), local_rank, ending.host, gpu_sharing_wanted());
   ending.device = world.device.device;
   Seat* const seats = world.seats->data();
   world.comm = make_recording_communicator(*world.device.comm, seats[local_rank].journal);
@@ -232,18 +233,16 @@ void join(World& world, Ending& ending, const Config& config, MpiSession* sessio
 }
 
 /// MPI, where a launcher started this process.
-void join_launched(std::optional<MpiSession>& session) try {
+void join_launched(std::optional<MpiSession>& session, bool alike) try {
   if (!launched_by_mpi()) return;
   die_with_parent();
   skip_networks_on_one_host();
-  session.emplace(launched_processes());
+  session.emplace(alike ? launched_processes() : 0);
 } catch (const CommError& error) {
   throw ConfigError(error.what());
 }
 
-}  // namespace
-
-int run_in_world(const std::function<Config()>& load, const WorldAction& action) {
+int run(const std::function<Config()>& load, const CheckAction& action, bool alike) {
   take_stop_signals();
   start_ledger();
   RunOptions options;
@@ -256,7 +255,7 @@ int run_in_world(const std::function<Config()>& load, const WorldAction& action)
   World world;
   Ending ending;  // last, for its watchdog looks into the world
   options.status = &ending.status;
-  join_launched(session);
+  join_launched(session, alike);
   std::optional<Config> config;
   const auto fail = [&](const std::string& message, ExitCode code) {
     if (session) fail_together(*session, ending, message, code);
@@ -264,19 +263,19 @@ int run_in_world(const std::function<Config()>& load, const WorldAction& action)
   };
   try {
     config = load();
-    ending.run_dir = config->run.dir;
+    if (alike) ending.run_dir = config->run.dir;
     if (session) {
       ending.rank = session->rank();
       options.host = ending.host = session->host();
       options.hosts = std::max(1, session->size() / session->local_size());
     }
-    join(world, ending, *config, session ? &*session : nullptr);
+    join(world, ending, *config, session ? &*session : nullptr, alike);
     options.device = ending.device;
     set_threads(*config, options, session ? session->local_size() : 1);
     options.placement = placement_lines(*world.comm, {ending.rank, session ? session->local_rank() : 0, ending.host, ending.device,
                                                       options.threads, allowed_cpus()});
     set_stop(*config, options);
-    const ExitCode code = action(*config, *world.comm, options);
+    const ExitCode code = action(*config, *world.comm, options, session ? &*session : nullptr);
     if (ending.rank == 0) ending.record(code, reason_of(code));
     return static_cast<int>(code);
   } catch (const Error& error) {
@@ -301,5 +300,13 @@ int run_in_world(const std::function<Config()>& load, const WorldAction& action)
     throw;
   }
 }
+
+}  // namespace
+
+int run_in_world(const std::function<Config()>& load, const WorldAction& action) {
+  return run(load, [&](const Config& config, Communicator& comm, RunOptions& options, const MpiSession*) { return action(config, comm, options); }, true);
+}
+
+int run_in_any_world(const std::function<Config()>& load, const CheckAction& action) { return run(load, action, false); }
 
 }  // namespace fmtrain

@@ -9,12 +9,20 @@
 #include "runtime/data/plan.h"
 #include "runtime/engine/schedule.h"
 #include "runtime/errors.h"
+#include "runtime/hash.h"
 #include "runtime/memory_fit.h"
 #include "runtime/run_inputs.h"
 #include "runtime/unfreeze.h"
 
 namespace fmtrain {
 namespace {
+
+/// XXH3-128 of the ids of the first, the middle and the last sample: they can be read.
+std::string sampled(const Dataset& data) {
+  const std::vector<int64_t> ids{0, data.size() / 2, data.size() - 1};
+  const auto tokens = data.get(ids).tokens;
+  return xxh3_hex(tokens.const_data_ptr(), tokens.nbytes());
+}
 
 Json data_facts(const RunInputs& inputs) {
   Json facts = Json::object();
@@ -25,7 +33,8 @@ Json data_facts(const RunInputs& inputs) {
       tokens += length;
       longest = std::max<int64_t>(longest, length);
     }
-    facts[name] = {{"samples", data->size()}, {"tokens", tokens}, {"longest", longest}, {"truncated_texts", data->info().truncated_texts}};
+    facts[name] = {{"samples", data->size()}, {"tokens", tokens}, {"longest", longest}, {"truncated_texts", data->info().truncated_texts},
+                   {"sha256", data->info().content_sha256}, {"sampled", sampled(*data)}};
   }
   return facts;
 }
@@ -90,7 +99,8 @@ Json dry_run(const Config& config, const DryRunOptions& options) {
 
   Json facts;
   facts["config"] = resolved_yaml(config);
-  facts["model"] = {{"path", inputs.model_dir}, {"parameters", trained + groups[2].elements}, {"labels", inputs.labels}, {"notes", inputs.notes}};
+  facts["model"] = {{"path", inputs.model_dir}, {"parameters", trained + groups[2].elements}, {"labels", inputs.labels}, {"notes", inputs.notes},
+                    {"weights_sha256", inputs.base_sha256}, {"tokenizer_sha256", inputs.tokenizer->sha256()}};
   facts["data"] = data_facts(inputs);
   for (const auto& g : groups) facts["groups"].push_back({{"name", g.name}, {"tensors", g.tensors}, {"elements", g.elements}});
   for (const auto& p : inputs.model->parameters())
@@ -106,10 +116,12 @@ Json dry_run(const Config& config, const DryRunOptions& options) {
   const FitSetting setting = setting_of(config);
   facts["memory"] = memory_facts(predict(needs, setting), config.engine.precision);
   for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(predict(needs, {stage, setting.recompute, setting.micro}).total());
+  const SharedBytes shared = shared_bytes(needs, setting);
+  facts["shared_memory"] = {{"by_rank", shared.by_rank}, {"once", shared.once}};
   facts["fit"] = fit_facts(needs, setting, options.memory > 0 ? MemoryLimit{options.memory, "given"} : memory_of_rank(options.gpu, per_node));
   const int64_t bytes = 4 * trained * (1 + needs.states);
   facts["checkpoint"] = {{"bytes", bytes}, {"bytes_per_rank", bytes / options.ranks}};
-  facts["resume"] = {{"step", newest_checkpoint(config.run.dir)}, {"dir", config.run.dir}};
+  facts["resume"] = {{"step", newest_checkpoint(config.run.dir)}, {"dir", config.run.dir}, {"fixed", fingerprint(config, inputs, options.gpu ? "cuda" : "cpu")}};
   return facts;
 }
 

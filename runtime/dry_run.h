@@ -16,8 +16,9 @@ struct DryRunOptions {
 
 /// {config (YAML), model {...}, data {...}, groups [...], unfreezing {text, parts [{step, joins, tensors, elements}]} (step: updates
 /// done before) with finetune.unfreeze_every, steps {...}, learning_rate [[step, rate]...], memory {bytes per rank}, memory_by_zero
-/// [total at engine.zero 0..3], fit {...} or null, checkpoint {bytes}, resume {step or null}}; docs/training.md has the fields of
-/// memory and fit. Prepares raw data into the cache as the run itself would. Throws the errors the run would throw.
+/// [total at engine.zero 0..3], shared_memory {by_rank, once}, fit {...} or null, checkpoint {bytes}, resume {step or null, dir, fixed}}; docs/training.md has the fields of
+/// memory, shared_memory and fit; sha256 and sampled of data are hashes of all of it and of some samples, resume.fixed is what a
+/// checkpoint has to have in common with the run. Prepares raw data into the cache as the run itself would. Throws the errors the run would throw.
 Json dry_run(const Config& config, const DryRunOptions& options);
 
 /// The same for people.

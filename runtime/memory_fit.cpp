@@ -202,6 +202,30 @@ std::string gigabytes(int64_t bytes) {
   return text;
 }
 
+/// Every rank has one leaf of an update, whose gradients stay bf16 (engine/leaf_window.h).
+bool is_narrow(const MemoryNeeds& n, const FitSetting& s) {
+  return n.global / s.micro <= n.ranks && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
+}
+
+/// The others' gradients, or its own, are read where they lie.
+bool reads_window(const MemoryNeeds& n, const FitSetting& s) {
+  return is_narrow(n, s) && n.one_pass && n.one_node && (n.ranks == 1 || s.stage <= 1);
+}
+
+bool has_window(const MemoryNeeds& n, const FitSetting& s) {
+  return reads_window(n, s) || (is_narrow(n, s) && n.ranks > 1 && s.stage == 1);
+}
+
+int64_t window_bytes(const MemoryNeeds& n) {
+  const int64_t beside_table = n.trained - n.table;
+  return 2 * beside_table + 4 * (beside_table - n.trained_products);
+}
+
+/// The ranks of a node have one bf16 copy.
+bool shares_copy(const MemoryNeeds& n, const FitSetting& s) {
+  return n.one_pass && n.one_node && n.shape.precision == Precision::kBf16 && s.stage >= 1;
+}
+
 }  // namespace
 
 FitSetting setting_of(const Config& config) { return {config.engine.zero, config.engine.recompute.layers, config.batch.micro}; }
@@ -253,14 +277,12 @@ void predict_gradients(const MemoryNeeds& n, const FitSetting& s, RankMemory& m)
   const ShardPlan plan(n.trained, n.ranks, 0, bucket_numel(n.ranks == 1 ? 1 : static_cast<int>(s.stage), n.trained));
   const int64_t share = plan.shard_numel(), leaves = (n.global / s.micro + n.ranks - 1) / n.ranks;
   const bool alone = n.ranks == 1, one_leaf = leaves == 1, shards = s.stage >= 2 && !alone, streams = shards && one_leaf;
-  const bool narrow = one_leaf && !n.gpu && n.shape.precision == Precision::kBf16 && n.trained_products > 0;
-  const bool reads = narrow && n.one_pass && n.one_node && (alone || s.stage <= 1);  // the others' gradients, or its own
-  const bool window = reads || (narrow && !alone && s.stage == 1);
+  const bool reads = reads_window(n, s);
   // Of the table, rows that the texts of an update have: fewer than tokens, and a sharer has those it owns.
   const int64_t sharers = s.stage == 0 ? 1 : n.ranks, tokens = n.ranks * n.largest_leaf(s.micro).tokens;
   const int64_t rows = std::min(n.table, tokens * n.shape.hidden_size) / sharers;
   const int64_t beside_table = n.trained - n.table;
-  if (window) m.gradients = 2 * beside_table + 4 * (beside_table - n.trained_products) + 4 * (reads ? rows : share - (n.one_pass ? n.table / n.ranks - rows : 0));
+  if (has_window(n, s)) m.gradients = window_bytes(n) + 4 * (reads ? rows : share - (n.one_pass ? n.table / n.ranks - rows : 0));
   else if (streams) m.gradients = 4 * (n.one_pass ? beside_table / n.ranks + rows : share);
   else m.gradients = 4 * (n.trained * partial_sums(leaves, n.exact) + (shards ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
@@ -270,10 +292,10 @@ void predict_gradients(const MemoryNeeds& n, const FitSetting& s, RankMemory& m)
 
 RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   const int64_t share = ShardPlan(n.trained, n.ranks).shard_numel();
-  const bool shares = s.stage >= 1 && !n.gpu, shares_copy = n.one_pass && n.one_node && n.shape.precision == Precision::kBf16 && s.stage >= 1;
+  const bool shares = s.stage >= 1 && !n.gpu;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
-  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (shares_copy ? n.ranks : 1);
+  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (shares_copy(n, s) ? n.ranks : 1);
   predict_gradients(n, s, m);
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;
@@ -286,6 +308,12 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   m.reading = n.gpu ? 0 : 4 * n.largest_tensor;
   m.process = n.gpu ? kGpuProcess : kProcess;
   return m;
+}
+
+SharedBytes shared_bytes(const MemoryNeeds& n, const FitSetting& s) {
+  if (n.gpu || n.ranks == 1) return {};
+  const int64_t gradients = s.stage > 1 ? 0 : has_window(n, s) ? window_bytes(n) : 4 * n.trained;
+  return {gradients, s.stage == 0 ? 0 : 4 * n.trained + (shares_copy(n, s) ? 2 * n.trained_products : 0)};
 }
 
 int64_t largest_micro(const MemoryNeeds& n, const FitSetting& setting, int64_t bytes) {

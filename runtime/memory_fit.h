@@ -76,6 +76,12 @@ struct RankMemory {
 };
 RankMemory predict(const MemoryNeeds& needs, const FitSetting& setting);
 
+/// Bytes that a host's ranks share, in /dev/shm: each has `by_rank`, all together `once`. At least: beside buffers of 2 MiB a rank. 0 on GPUs.
+struct SharedBytes {
+  int64_t by_rank = 0, once = 0;
+};
+SharedBytes shared_bytes(const MemoryNeeds& needs, const FitSetting& setting);
+
 /// The largest batch.micro (a divisor of batch.global that leaves every rank a leaf) whose total() is at most `bytes` with stage and
 /// recompute as in `setting`, whose own micro does not count; 0: none fits. For a run that ran out of memory: give it what a rank
 /// may have, and the advice is a micro below the one that failed.

@@ -113,6 +113,11 @@ RunInputs load_inputs(const Config& config, Communicator& comm, at::Device devic
   return inputs;
 }
 
+Json fingerprint(const Config& config, const RunInputs& inputs, const std::string& device) {
+  return {{"config", computation_hash(config)}, {"config_lines", computation_lines(config)}, {"data", inputs.train->info().content_sha256},
+          {"tokenizer", inputs.tokenizer->sha256()}, {"weights", inputs.base_sha256}, {"device", device.substr(0, device.find(':'))}};
+}
+
 std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config) {
   const auto dir = resolve_model(config.model.path);
   const auto tokenizer = load_tokenizer(dir);

@@ -9,6 +9,7 @@
 #include "models/task_model.h"
 #include "runtime/config/config.h"
 #include "runtime/data/dataset.h"
+#include "runtime/json.h"
 #include "runtime/text/tokenizer.h"
 
 namespace fmtrain {
@@ -28,6 +29,9 @@ RunInputs load_inputs(const Config& config, Communicator& comm, at::Device devic
 
 /// The prepared files of a config, made now when missing: {"train", file}, {"validation", file}, ... as far as they are named.
 std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config);
+
+/// What must be equal for a checkpoint to be continued by this run. `device`: "cpu" or "cuda:N".
+Json fingerprint(const Config& config, const RunInputs& inputs, const std::string& device);
 
 /// Parameters that share their treatment, for the log.
 struct ParameterGroup {

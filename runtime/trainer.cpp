@@ -103,18 +103,14 @@ class Trainer {
   void resume() {
     enter("load");
     if (!options_.resume) return;
-    const auto loaded = checkpoints_.load_newest(engine_->targets(), fingerprint());
+    const auto loaded = checkpoints_.load_newest(engine_->targets(), fixed());
     if (!loaded) return;
     engine_->load_state(loaded->at("engine"));
     state_ = TrainState::from_json(loaded->at("trainer"));
     checkpoints_.prune(state_.best_step);
   }
 
-  /// What must be equal for a checkpoint to be continued by this run.
-  Json fingerprint() const {
-    return Json{{"config", computation_hash(config_)}, {"config_lines", computation_lines(config_)}, {"data", inputs_.train->info().content_sha256},
-                {"tokenizer", inputs_.tokenizer->sha256()}, {"weights", inputs_.base_sha256}, {"device", options_.device.substr(0, options_.device.find(':'))}};
-  }
+  Json fixed() const { return fingerprint(config_, inputs_, options_.device); }
 
   void evaluate_before() {
     const double start = now();
@@ -284,8 +280,8 @@ class Trainer {
     compare_replicas();
     const StateDict state = engine_->state();
     const Json small{{"engine", state.small}, {"trainer", state_.to_json()}};
-    if (config_.checkpoint.async) checkpoints_.begin_save(state_.step, state, small, fingerprint(), state_.best_step);
-    else save_ended(checkpoints_.save(state_.step, state, small, fingerprint(), state_.best_step, &save_fault_));
+    if (config_.checkpoint.async) checkpoints_.begin_save(state_.step, state, small, fixed(), state_.best_step);
+    else save_ended(checkpoints_.save(state_.step, state, small, fixed(), state_.best_step, &save_fault_));
     outputs_.save_stalled(now() - start);
   }
 

@@ -42,12 +42,10 @@ struct OtherRun : Error {
   using Error::Error;
 };
 
-/// Data are the only thing that differs: exit 3; else 2.
 OtherRun of_another_run(const std::string& checkpoint, const Json& saved, const Json& now) {
-  Json same_data = saved;
-  if (now.contains("data")) same_data["data"] = now.at("data");
-  const bool only_data = same_data == now;
-  return {only_data ? ExitCode::kData : ExitCode::kConfig, checkpoint + ": was written by another run: " + differences(saved, now) +
+  const auto code = difference_code(saved, now);
+  const bool only_data = code == ExitCode::kData;
+  return {code, checkpoint + ": was written by another run: " + differences(saved, now) +
           (only_data ? "; put the training file back as it was, or use another run.dir or --resume never" : "; use another run.dir or --resume never")};
 }
 

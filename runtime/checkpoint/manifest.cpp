@@ -6,7 +6,6 @@
 #include <random>
 #include <stdexcept>
 
-#include "runtime/errors.h"
 #include "runtime/hash.h"
 
 namespace fmtrain {
@@ -177,6 +176,13 @@ std::string differences(const Json& saved, const Json& now) {
             (lists ? missing(b, a) : b.dump()) + " now";
   }
   return text;
+}
+
+ExitCode difference_code(const Json& saved, const Json& now) {
+  if (saved == now) return ExitCode::kOk;
+  Json same_data = saved;
+  if (now.contains("data")) same_data["data"] = now.at("data");
+  return same_data == now ? ExitCode::kData : ExitCode::kConfig;
 }
 
 }  // namespace fmtrain

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/errors.h"
 #include "runtime/file_ops.h"
 #include "runtime/json.h"
 
@@ -55,5 +56,7 @@ int delete_checkpoint(FileOps& files, const std::string& dir, int64_t step);
 
 /// What differs between the `fixed` of a checkpoint and of this run, for a message.
 std::string differences(const Json& saved, const Json& now);
+/// kOk where nothing does, kData where only the training data do, else kConfig.
+ExitCode difference_code(const Json& saved, const Json& now);
 
 }  // namespace fmtrain
