@@ -11,17 +11,18 @@ hit() {  # SIGNAL: of a rank that has joined; sets code and took (ms)
   local began i
   timeout -k 5 60 mpirun -np 2 "$fmtrain" check "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/run" > "$work/output" 2>&1 &
   job=$!
-  for ((i = 0; i < 400; ++i)); do
-    rank=$(ranks | tail -n 1)
-    if [[ -n $rank ]] && grep -q 'libmpi' "/proc/$rank/maps" 2> /dev/null && ls -l "/proc/$rank/fd" 2> /dev/null | grep -q shm; then break; fi
-    sleep 0.02
+  for ((i = 0; i < 5000; ++i)); do  # until the storage is tried
+    if compgen -G "$work/.fmtrain-check-*" > /dev/null; then break; fi
+    sleep 0.002
   done
+  rank=$(ranks | tail -n 1)
   kill "-$1" "$rank"
   began=$(date +%s%N)
   code=0
   wait "$job" || code=$?
   took=$((($(date +%s%N) - began) / 1000000))
   kill -KILL "$rank" 2> /dev/null || true
+  rm -rf "$work"/.fmtrain-check-*
   [[ ! -e $work/run ]] || fail "a check made run.dir"
 }
 

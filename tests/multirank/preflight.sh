@@ -4,8 +4,8 @@
 set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/support/whole_run.sh"
-config=$source/configs/tiny_cpu.yaml
-words() { echo "$fmtrain check $config --set run.dir=$work/run $*"; }
+config=$source/configs/tiny_cpu.yaml json=
+words() { echo "$fmtrain check $config --set run.dir=$work/run $json $*"; }
 both() { timeout -k 5 60 mpirun -np 2 $(words "$@"); }              # two equal ranks
 uneven() { timeout -k 5 60 mpirun -np 1 $(words) : -np 1 $(words "$@"); }  # the second one with more arguments
 row() {  # NAME: "STATUS EXIT_CODE FOUND | FIX | DETAILS" of $work/output
@@ -18,7 +18,7 @@ P
 }
 expect() {  # CODE ROW PATTERN COMMAND...: ends with CODE, and the row says PATTERN
   local code=0
-  "${@:4}" --json > "$work/output" 2> "$work/output2" || code=$?
+  "${@:4}" > "$work/output" 2> "$work/output2" || code=$?
   ((code == $1)) || fail "${*:4}: exit $code, not $1"
   [[ $(row "$2") =~ $3 ]] || fail "${*:4}: \"$3\" is not in: $(row "$2")"
   [[ $(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["exit_code"])' "$work/output") == "$1" ]] || fail "the table has another code than $1"
@@ -26,10 +26,11 @@ expect() {  # CODE ROW PATTERN COMMAND...: ends with CODE, and the row says PATT
 }
 
 both > "$work/output" 2> "$work/output2" || fail "exit $? where nothing is wrong"
-grep -q '^rank  host' "$work/output" && grep -q '^verdict: start' "$work/output" || fail "no table, or no verdict"
+grep -q '^ *rank  host' "$work/output" && grep -q '^verdict: start' "$work/output" || fail "no table, or no verdict"
 (($(grep -c '^verdict:' "$work/output") == 1)) || fail "not one verdict"
 [[ ! -e $work/run ]] || fail "a check made run.dir"
-both --json > "$work/output" 2> "$work/output2" || fail "exit $? with --json"
+json=--json
+both > "$work/output" 2> "$work/output2" || fail "exit $? with --json"
 python3 - "$work/output" <<'P'
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -44,7 +45,9 @@ P
 expect 2 program 'failed 2 .*rank 1 on [^ ]*: another config' uneven --set optimizer.lr=0.5
 expect 2 config "failed 2 rank 1 on [^ ]*: " uneven --set no.such=1
 expect 3 data 'failed 3 .*rank 1 on [^ ]*: another data' uneven --set "data.train=$source/data/wnut17/dev.conll"
-expect 3 data 'failed 3 rank 1 on ' uneven --set "data.train=$work/none.conll"
+expect 2 config 'failed 2 rank 1 on .*none.conll' uneven --set "data.train=$work/none.conll"
+echo "not HDF5" > "$work/bad.h5"
+expect 3 data 'failed 3 rank 1 on .*bad.h5' uneven --set "data.train=$work/bad.h5"
 expect 5 storage 'failed 5 cannot make a directory' both --set "run.dir=$config/run"
 expect 2 memory 'failed 2 .*no setting' both --memory 1MB
 expect 2 plan 'failed 2 batch' both --set batch.micro=16
@@ -54,7 +57,7 @@ expect 0 placement 'warning 0 .*core 0 .*bind each rank' env OMPI_MCA_rmaps_base
 # As many worlds of one as the launcher started: each ends with 2, the first one speaks.
 for number in 0 1; do
   code=0
-  SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=$number timeout -k 5 60 $(words --json) > "$work/output.$number" 2> "$work/output2" || code=$?
+  SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=$number timeout -k 5 60 $(words) > "$work/output.$number" 2> "$work/output2" || code=$?
   ((code == 2)) || fail "a world of one of two ended with $code"
 done
 [[ ! -s $work/output.1 ]] || fail "the second of two worlds of one speaks too"
