@@ -14,12 +14,12 @@ struct MeasureClocks {
 };
 MeasureClocks real_clocks();
 
-/// Both ranks of a pair call it, with the same a < b; a has the figures, b gets none of its own. At least three round trips and
-/// one message of 64 KiB each way; more, and up to 32 MiB, while they take less than a tenth of a second.
+/// Both ranks of a pair call it, with the same a < b; a has the figures, b gets none of its own. At least three round trips and one
+/// message of 64 KiB each way; more, of up to 32 MiB, for a tenth of a second.
 PairFigures measure_pair(PairChannel& channel, int a, int b, int me, const MeasureClocks& clocks);
 
 /// Collective. All pairs of `leaders`, a round of rounds_of() at a time, as many rounds as begin within `budget` seconds; then
-/// pairs that look slow once more, alone, for the others may have been in their way. The same on every rank, by a and b.
+/// pairs that look slow once more, up to three times, alone, for others may have been in their way. The same on every rank, by a and b.
 std::vector<PairFigures> measure_pairs(Communicator& comm, PairChannel& channel, const std::vector<int>& leaders,
                                        double expected, const MeasureClocks& clocks, double budget);
 

@@ -51,7 +51,7 @@ expect 3 data 'failed 3 rank 1 on .*bad.h5' uneven --set "data.train=$work/bad.h
 expect 5 storage 'failed 5 cannot make a directory' both --set "run.dir=$config/run"
 expect 2 memory 'failed 2 .*no setting' both --memory 1MB
 expect 2 plan 'failed 2 batch' both --set batch.micro=16
-expect 2 weights 'failed 2 ' both --set "model.path=$work/none"
+expect 2 weights 'failed 2 ' both --set model.init=pretrained
 expect 0 placement 'warning 0 .*core 0 .*bind each rank' env OMPI_MCA_rmaps_base_oversubscribe=1 timeout -k 5 60 mpirun -np 2 taskset -c 0 $(words)
 
 # As many worlds of one as the launcher started: each ends with 2, the first one speaks.
