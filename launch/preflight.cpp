@@ -62,7 +62,6 @@ PreflightRank this_rank(const Config& config, const MpiSession& session, const R
   const std::string versions = options.versions.dump();
   rank.program = program_id();
   rank.libraries = sha256_hex(versions.data(), versions.size());
-  rank.launched = launched_processes();
   rank.identity = this_process(session.host(), options.job, options.restart);
   rank.seconds_left = seconds_left();
   return rank;
@@ -86,6 +85,7 @@ void print(const Preflight& checks, bool json) {
 }  // namespace
 
 int check_launched(const LaunchedCheck& check) {
+  const int launched = launched_processes(), number = launched_number();  // MPI alone makes itself a launcher of one
   std::string config_fault;
   const auto load = [&]() -> Config {
     try {
@@ -103,9 +103,10 @@ int check_launched(const LaunchedCheck& check) {
           .comm;
     };
     const PreflightHelp help{*channel, posix_files(), device_fault, [](const Config& c) { trial_read(c); }, gpu_communicator};
-    const auto checks =
-        preflight(config, comm, this_rank(config, *session, options, config_fault), {check.memory, check.expected}, help);
-    if (comm.rank() == 0 && launched_number() == 0) print(checks, check.json);  // of N worlds of one, one speaks
+    PreflightRank rank = this_rank(config, *session, options, config_fault);
+    rank.launched = launched;
+    const auto checks = preflight(config, comm, rank, {check.memory, check.expected}, help);
+    if (comm.rank() == 0 && number == 0) print(checks, check.json);  // of N worlds of one, one speaks
     return verdict_of(checks.rows);
   });
 }
