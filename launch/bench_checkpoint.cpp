@@ -16,6 +16,7 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/pages.h"
 #include "runtime/errors.h"
+#include "runtime/ledger.h"
 
 namespace fmtrain {
 namespace {
@@ -47,14 +48,18 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> tensors_of(int64_t par
   return tensors;
 }
 
-/// Parameters and both moments of AdamW, 12 bytes a parameter.
+/// Parameters and both moments of AdamW, 12 bytes a parameter: parts of three long arrays, as a run has them.
 StateDict state_of(int64_t parameters) {
   StateDict state;
-  for (const char* prefix : {"param/", "exp_avg/", "exp_avg_sq/"})
+  for (const char* prefix : {"param/", "exp_avg/", "exp_avg_sq/"}) {
+    const auto all = at::randn({parameters});
+    int64_t first = 0;
     for (const auto& [name, shape] : tensors_of(parameters)) {
       const auto numel = c10::multiply_integers(shape);
-      state.pieces.push_back({prefix + name, shape, 0, at::randn({numel})});
+      state.pieces.push_back({prefix + name, shape, 0, all.narrow(0, first, numel)});
+      first += numel;
     }
+  }
   return state;
 }
 
@@ -194,6 +199,7 @@ struct Folder {
 
 int bench_checkpoint(const CheckpointOptions& options) {
   at::set_num_threads(options.threads);
+  start_ledger();  // as in a run, whose long arrays come in large pages by it
   const Folder folder(options.dir + "/fmtrain-bench-checkpoint");
   const auto comm = make_single_communicator();
   const std::string dir = folder.path + "/checkpoints";
