@@ -13,6 +13,8 @@
 
 namespace fmtrain {
 
+enum class Group : uint32_t;  // comm/group.h
+
 /// kTreeSum: element i is ((x0+x1)+(x2+x3))+... over ranks, a fixed order that for a power of two ranks extends the tree
 /// of the ranks' own partial sums: the left part of R ranks is the largest power of two below R. kSum: the backend's fastest
 /// order. kMax: largest value; a NaN stays.
@@ -63,8 +65,14 @@ class Communicator {
   virtual std::vector<const void*> of_all_ranks(const at::Tensor& /*mine*/) const { return {}; }
   /// Ranks that allocate_shared gives the same bytes, this one included.
   virtual int sharers() const { return 1; }
+  /// Of every rank, a number that those have in common that can share memory (for MPI: the ranks of a node).
+  virtual std::vector<int> nodes() const = 0;
+  /// Collective: the ranks that give the same color, in this order, as a world of their own, which lives as long as this one. A call
+  /// to it is one of this rank's calls like any other: all ranks call their parts at the same point. `group` names it in messages.
+  virtual Communicator& split(int color, Group group) = 0;
   /// How often this rank has come to a point, in this or an earlier collective, where it waits for the others of its node: of two
-  /// ranks in the same collective the one with the lower number keeps the other waiting. For any thread. 0: not counted.
+  /// ranks in the same collective the one with the lower number keeps the other waiting. As the next two, with the parts that were
+  /// split off. For any thread. 0: not counted.
   virtual uint64_t meetings() const { return 0; }
   /// Seconds in which this rank did nothing but wait for others or for their messages, of all collectives so far; the rest of a
   /// collective is work. 0: not counted.

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/group.h"
+
 namespace fmtrain {
 
 /// One collective call of one rank. `since`: steady-clock seconds, one clock for all processes of a host.
@@ -19,6 +21,7 @@ struct Collective {
   int64_t bytes = 0;  ///< of the buffer that every rank has
   State state = State::kIssued;
   double since = 0;   ///< when it came into this state
+  Group group = Group::kWorld;  ///< of the ranks that take part
 
   const char* op_name() const {
     return std::array{"all_reduce", "reduce_scatter", "all_gather", "broadcast", "allocate", "barrier"}[static_cast<size_t>(op)];
@@ -34,13 +37,14 @@ class Journal {
   static constexpr uint64_t kKept = 64;
 
   /// Writer: a call begins. Its number.
-  uint64_t issue(Collective::Op op, int64_t bytes) {
+  uint64_t issue(Collective::Op op, int64_t bytes, Group group = Group::kWorld) {
     const uint64_t seq = issued_.load(std::memory_order_relaxed) + 1;
     Slot& slot = slots_[seq % kKept];
     slot.seq.store(0, std::memory_order_relaxed);  // a reader that sees new values below sees 0 or the new number above
     std::atomic_thread_fence(std::memory_order_release);
     slot.op.store(op, std::memory_order_relaxed);
     slot.bytes.store(bytes, std::memory_order_relaxed);
+    slot.group.store(group, std::memory_order_relaxed);
     slot.state.store(Collective::State::kIssued, std::memory_order_relaxed);
     slot.since.store(steady_seconds(), std::memory_order_relaxed);
     slot.seq.store(seq, std::memory_order_release);
@@ -66,7 +70,8 @@ class Journal {
       const Slot& slot = slots_[seq % kKept];
       if (slot.seq.load(std::memory_order_acquire) != seq) continue;
       const Collective one{seq, slot.op.load(std::memory_order_relaxed), slot.bytes.load(std::memory_order_relaxed),
-                           slot.state.load(std::memory_order_acquire), slot.since.load(std::memory_order_relaxed)};
+                           slot.state.load(std::memory_order_acquire), slot.since.load(std::memory_order_relaxed),
+                           slot.group.load(std::memory_order_relaxed)};
       std::atomic_thread_fence(std::memory_order_acquire);
       if (slot.seq.load(std::memory_order_relaxed) == seq) all.push_back(one);
     }
@@ -80,6 +85,7 @@ class Journal {
     std::atomic<double> since;
     std::atomic<Collective::Op> op;
     std::atomic<Collective::State> state;
+    std::atomic<Group> group;
   };
   static_assert(std::atomic<double>::is_always_lock_free && std::atomic<Collective::Op>::is_always_lock_free, "processes share it");
 

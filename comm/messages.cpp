@@ -12,7 +12,7 @@ constexpr int64_t kLongest = 1 << 30;
 
 }  // namespace
 
-Messages::Messages(Node& node) : node_(node) { MPI_Comm_dup(MPI_COMM_WORLD, &comm_); }
+Messages::Messages(Node& node, MPI_Comm comm) : node_(node) { MPI_Comm_dup(comm, &comm_); }
 
 void* Messages::send_buffer(int64_t bytes) {
   buffers_.emplace_back(new char[static_cast<size_t>(bytes)]);
@@ -71,7 +71,7 @@ void Messages::wait_sent() {
 void Messages::meet(const std::vector<int>& leaders) {
   const auto others = [&](const auto& exchange) {
     for (const int leader : leaders)
-      if (leader != node_.world_rank()) exchange(leader);
+      if (leader != node_.outer_rank()) exchange(leader);
   };
   others([this](int leader) { receive(1, leader); });
   others([this](int leader) { send(send_buffer(1), 1, leader); });

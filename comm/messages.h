@@ -14,8 +14,8 @@ namespace fmtrain {
 /// Two messages from one rank to another arrive in the order they were sent; both sides agree on their lengths.
 class Messages {
  public:
-  /// Collective over the world. The node outlives this.
-  explicit Messages(Node& node);
+  /// Collective over `comm`, of which a copy is made, and whose ranks are those below. The node outlives this.
+  Messages(Node& node, MPI_Comm comm);
   /// Memory for a message, kept until wait_sent().
   void* send_buffer(int64_t bytes);
   /// The bytes stay untouched until wait_sent().

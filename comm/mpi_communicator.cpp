@@ -6,9 +6,12 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <memory>
+#include <mutex>
 
 #include "comm/arguments.h"
 #include "comm/messages.h"
+#include "comm/mpi_ranks.h"
 #include "comm/node.h"
 #include "comm/node_map.h"
 #include "comm/tree_reduce.h"
@@ -43,28 +46,23 @@ struct Block {
 
 struct Range { int64_t first, count; };  ///< elements from a block's base
 
-/// Of every rank.
-std::vector<std::string> hosts_of(const MpiSession& session) {
-  constexpr size_t kName = MPI_MAX_PROCESSOR_NAME;
-  std::string mine = session.host(), all(kName * static_cast<size_t>(session.size()), '\0');
-  mine.resize(kName);
-  MPI_Allgather(mine.data(), kName, MPI_CHAR, all.data(), kName, MPI_CHAR, MPI_COMM_WORLD);
-  std::vector<std::string> hosts;
-  for (size_t at = 0; at < all.size(); at += kName) hosts.emplace_back(all.c_str() + at);
-  return hosts;
-}
-
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(const MpiSession& session, const MpiOptions& options, std::vector<int> node_of_rank)
-      : rank_(session.rank()), size_(session.size()), exceptions_(std::uncaught_exceptions()), map_(node_of_rank),
-        mine_(map_.node_of(rank_)), node_(node_comm(), map_.ranks(mine_), hosts_of(session), options.wait_limit), messages_(node_),
+  MpiCommunicator(Ranks ranks, std::chrono::duration<double> limit)
+      : ranks_(std::move(ranks)), limit_(limit), rank_(ranks_.rank), size_(ranks_.size()), exceptions_(std::uncaught_exceptions()),
+        map_(ranks_.node_of_rank), mine_(map_.node_of(rank_)),
+        node_(node_comm(), map_.ranks(mine_), ranks_.members, ranks_.group, ranks_.promises, limit), messages_(node_, ranks_.comm),
         scratch_(node_.allocate(kScratch)) {}
 
   ~MpiCommunicator() override {
-    if (failed_ || std::uncaught_exceptions() > exceptions_) return;
+    if (abandoned_ || failed() || std::uncaught_exceptions() > exceptions_) {
+      for (auto& part : parts_) part->abandoned_ = true;
+      return;
+    }
+    parts_.clear();
     messages_.close();
     node_.close();
+    if (ranks_.group != Group::kWorld) MPI_Comm_free(&ranks_.comm);
   }
 
   int rank() const override { return rank_; }
@@ -86,9 +84,33 @@ class MpiCommunicator final : public Communicator {
   }
 
   int sharers() const override { return node_.size(); }
-  std::string awaited() const override { return node_.awaited(); }
-  uint64_t meetings() const override { return node_.syncs(); }
-  double waited() const override { return node_.peers().waited(); }
+  std::vector<int> nodes() const override { return ranks_.node_of_rank; }
+
+  Communicator& split(int color, Group group) override {
+    TORCH_CHECK(group != Group::kWorld, "a part is not the world");
+    barrier();  // names who is missing
+    auto made = std::make_unique<MpiCommunicator>(part_of(ranks_, color, group), limit_);
+    const std::lock_guard lock(mutex_);
+    return *parts_.emplace_back(std::move(made));
+  }
+
+  std::string awaited() const override {
+    std::string text = node_.awaited();
+    each_part([&](const MpiCommunicator& part) {
+      if (const auto more = part.awaited(); !more.empty()) text += (text.empty() ? "" : "; ") + more;
+    });
+    return text;
+  }
+  uint64_t meetings() const override {
+    uint64_t sum = node_.syncs();
+    each_part([&](const MpiCommunicator& part) { sum += part.meetings(); });
+    return sum;
+  }
+  double waited() const override {
+    double sum = node_.peers().waited();
+    each_part([&](const MpiCommunicator& part) { sum += part.waited(); });
+    return sum;
+  }
 
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);
@@ -112,8 +134,18 @@ class MpiCommunicator final : public Communicator {
  private:
   MPI_Comm node_comm() const {
     MPI_Comm comm;
-    MPI_Comm_split(MPI_COMM_WORLD, mine_, rank_, &comm);
+    MPI_Comm_split(ranks_.comm, mine_, rank_, &comm);
     return comm;
+  }
+
+  template <class Use>
+  void each_part(const Use& use) const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& part : parts_) use(*part);
+  }
+
+  bool failed() const {
+    return failed_ || std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->failed(); });
   }
 
   at::Tensor window_of(int64_t numel, at::ScalarType dtype, bool shared) {
@@ -297,6 +329,8 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  Ranks ranks_;
+  std::chrono::duration<double> limit_;
   int rank_, size_, exceptions_;
   NodeMap map_;
   int mine_;  ///< number of this rank's node
@@ -306,25 +340,16 @@ class MpiCommunicator final : public Communicator {
   uint64_t issued_ = 0, done_ = 0;
   std::deque<Request> open_;    ///< calls done_ + 1 .. issued_
   std::exception_ptr failed_;
+  bool abandoned_ = false;      ///< what this was split from has failed
+  mutable std::mutex mutex_;    ///< of parts_, which other threads go through
+  std::vector<std::unique_ptr<MpiCommunicator>> parts_;
 };
-
-/// A number for each rank that is equal on one host: the lowest rank there.
-std::vector<int> real_nodes(const MpiSession& session) {
-  MPI_Comm node;
-  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, session.rank(), MPI_INFO_NULL, &node);
-  int lowest = session.rank();
-  MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, node);
-  MPI_Comm_free(&node);
-  std::vector<int> all(static_cast<size_t>(session.size()));
-  MPI_Allgather(&lowest, 1, MPI_INT, all.data(), 1, MPI_INT, MPI_COMM_WORLD);
-  return all;
-}
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi_communicator(const MpiSession& session, const MpiOptions& options) {
   TORCH_CHECK(options.node_of_rank.empty() || options.node_of_rank.size() == static_cast<size_t>(session.size()), "a node for every rank");
-  return std::make_unique<MpiCommunicator>(session, options, options.node_of_rank.empty() ? real_nodes(session) : options.node_of_rank);
+  return std::make_unique<MpiCommunicator>(world_ranks(session, options.node_of_rank), options.wait_limit);
 }
 
 }  // namespace fmtrain

@@ -63,8 +63,9 @@ char* at_element(const at::Tensor& t, int64_t element) { return static_cast<char
 
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(std::unique_ptr<Communicator> host, at::Device device, const NcclOptions& options)
-      : host_(std::move(host)), device_(device), options_(options), exceptions_(std::uncaught_exceptions()),
+  /// `owned` is `host`, or nobody where another one owns it.
+  NcclCommunicator(Communicator& host, std::unique_ptr<Communicator> owned, at::Device device, const NcclOptions& options)
+      : owned_(std::move(owned)), host_(&host), device_(device), options_(options), exceptions_(std::uncaught_exceptions()),
         queue_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())) {
     check_version();
     const c10::cuda::CUDAGuard guard(device_);
@@ -72,11 +73,9 @@ class NcclCommunicator final : public Communicator {
   }
 
   ~NcclCommunicator() override {
+    if (std::uncaught_exceptions() > exceptions_) abort();
     if (!comm_) return;
-    if (std::uncaught_exceptions() > exceptions_) {
-      ncclCommAbort(comm_);
-      return;
-    }
+    parts_.clear();
     try {
       const c10::cuda::CUDAGuard guard(device_);
       settle(ncclCommFinalize(comm_), "the end of the world");
@@ -87,6 +86,12 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
+  std::vector<int> nodes() const override { return host_->nodes(); }
+  /// The id of the new one goes by the host's part.
+  Communicator& split(int color, Group group) override {
+    check_health();
+    return *parts_.emplace_back(std::make_unique<NcclCommunicator>(host_->split(color, group), nullptr, device_, options_));
+  }
   uint64_t meetings() const override { return host_->meetings(); }
   std::string awaited() const override { return host_->awaited(); }
 
@@ -223,9 +228,15 @@ class NcclCommunicator final : public Communicator {
 
   [[noreturn]] void fail(std::exception_ptr failure) {
     failed_ = failure;
-    if (comm_) ncclCommAbort(comm_);  // kernels that wait for a peer end, so that the host can leave the device
-    comm_ = nullptr;
+    abort();
     std::rethrow_exception(failed_);
+  }
+
+  /// Kernels that wait for a peer end, so that the host can leave the device.
+  void abort() {
+    for (auto& part : parts_) part->abort();
+    if (comm_) ncclCommAbort(comm_);
+    comm_ = nullptr;
   }
 
   // ---- one call ----------------------------------------------------------------------------------
@@ -321,13 +332,15 @@ class NcclCommunicator final : public Communicator {
     if (count > 0) ncclRecv(to, static_cast<size_t>(count * item), ncclInt8, peer, comm_, stream());
   }
 
-  std::unique_ptr<Communicator> host_;
+  std::unique_ptr<Communicator> owned_;
+  Communicator* host_;
   at::Device device_;
   NcclOptions options_;
   int exceptions_;
   c10::cuda::CUDAStream queue_;
   ncclComm_t comm_ = nullptr;
   std::exception_ptr failed_;
+  std::vector<std::unique_ptr<NcclCommunicator>> parts_;
 };
 
 }  // namespace
@@ -335,7 +348,8 @@ class NcclCommunicator final : public Communicator {
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, at::Device device,
                                                      const NcclOptions& options) {
   TORCH_CHECK(device.is_cuda() && device.has_index(), "a rank's GPU, not ", device);
-  return std::make_unique<NcclCommunicator>(std::move(host), device, options);
+  Communicator& at = *host;
+  return std::make_unique<NcclCommunicator>(at, std::move(host), device, options);
 }
 
 }  // namespace fmtrain

@@ -60,13 +60,14 @@ std::string Call::text() const {
   return kind == kAllReduce || kind == kReduceScatter ? c10::str(what, ", op ", detail) : what;
 }
 
-Node::Node(MPI_Comm comm, std::vector<int> ranks, std::vector<std::string> hosts, std::chrono::duration<double> limit)
-    : comm_(comm), ranks_(std::move(ranks)), hosts_(std::move(hosts)) {
+Node::Node(MPI_Comm comm, std::vector<int> ranks, std::vector<Member> members, Group group, std::shared_ptr<Promises> promises,
+           std::chrono::duration<double> limit)
+    : comm_(comm), ranks_(std::move(ranks)), members_(std::move(members)), group_(group), promises_(std::move(promises)) {
   MPI_Comm_rank(comm_, &me_);
   std::vector<Peers::Peer> everyone(ranks_.size());
-  const auto self = Peers::self(ranks_[static_cast<size_t>(me_)]);
+  const auto self = Peers::self(member(me_).world_rank);
   MPI_Allgather(&self, sizeof self, MPI_BYTE, everyone.data(), sizeof self, MPI_BYTE, comm_);
-  peers_ = std::make_unique<Peers>(std::move(everyone), hosts_[static_cast<size_t>(self.rank)], limit);
+  peers_ = std::make_unique<Peers>(std::move(everyone), member(me_).host, limit);
   const auto& board = allocate(sizeof(Seat));
   new (board.base[static_cast<size_t>(me_)]) Seat{};
   for (char* base : board.base) seats_.push_back(std::launder(reinterpret_cast<Seat*>(base)));
@@ -80,12 +81,13 @@ const SharedWindow& Node::allocate(size_t bytes, bool shared) {
   uint64_t free = room();
   MPI_Allreduce(MPI_IN_PLACE, &free, 1, MPI_UINT64_T, MPI_MIN, comm_);
   const uint64_t wanted = window.bytes * (shared ? 1 : ranks_.size());
-  if (promised_ == 0) room_at_first_ = free;
-  const uint64_t taken = room_at_first_ - std::min(room_at_first_, free), to_come = promised_ - std::min(promised_, taken);
+  auto& [room_at_first, given] = *promises_;
+  if (given == 0) room_at_first = free;
+  const uint64_t taken = room_at_first - std::min(room_at_first, free), to_come = given - std::min(given, taken);
   if (wanted > free || to_come > free - wanted)  // a page that does not come when it is touched kills the process
     throw CommError(c10::str("/dev/shm has ", (free - std::min(free, to_come)) >> 20, " MiB free but the ", size(), " ranks of this node share ",
                              (wanted >> 20) + 1, " MiB more: enlarge it (container: --shm-size), or start fewer ranks a node"));
-  promised_ += wanted;
+  given += wanted;
   MPI_Info info;
   MPI_Info_create(&info);
   MPI_Info_set(info, "alloc_shared_noncontig", "true");  // each rank's part begins on a page of its own
@@ -127,9 +129,9 @@ std::string Node::missing(uint64_t seq, const std::function<bool(const Seat&)>& 
   for (int r = 0; r < size(); ++r) {
     if (arrived(seat(r))) continue;
     const auto elsewhere = awaited_by(r);
-    names += (names.empty() ? "" : ", ") + peers_->name(ranks_[static_cast<size_t>(r)]) + (elsewhere.empty() ? "" : " that waits for " + elsewhere);
+    names += (names.empty() ? "" : ", ") + peers_->name(member(r).world_rank) + (elsewhere.empty() ? "" : " that waits for " + elsewhere);
   }
-  return c10::str("collective ", seq, ", ", own(seq).text(), "; missing: ", names);
+  return c10::str("collective ", seq, words_of(group_), ", ", own(seq).text(), "; missing: ", names);
 }
 
 std::vector<Call> Node::gather(uint64_t seq) const {
@@ -151,8 +153,8 @@ std::string Node::difference(uint64_t seq, const std::vector<Call>& calls) const
   const bool majority = 2 * like(*most) > static_cast<int64_t>(calls.size());
   std::string names;
   for (size_t r = 0; r < calls.size(); ++r)
-    if (!majority || !calls[r].same(*most)) names += (names.empty() ? "" : ", ") + peers_->name(ranks_[r]) + " calls " + calls[r].text();
-  return c10::str("collective ", seq, " differs between the ranks", majority ? "; at fault: " : ": ", names,
+    if (!majority || !calls[r].same(*most)) names += (names.empty() ? "" : ", ") + peers_->name(member(static_cast<int>(r)).world_rank) + " calls " + calls[r].text();
+  return c10::str("collective ", seq, words_of(group_), " differs between the ranks", majority ? "; at fault: " : ": ", names,
                   majority ? c10::str("; the others call ", most->text()) : "");
 }
 
@@ -165,7 +167,10 @@ void Node::sync(uint64_t seq) {
 
 void Node::awaits(int rank) { seat(me_).awaits.store(rank + 1, std::memory_order_relaxed); }
 
-std::string Node::name(int rank) const { return c10::str("rank ", rank, " on ", hosts_[static_cast<size_t>(rank)]); }
+std::string Node::name(int rank) const {
+  const auto& who = members_[static_cast<size_t>(rank)];
+  return c10::str("rank ", who.world_rank, " on ", who.host);
+}
 
 std::string Node::awaited_by(int local) const {
   const int awaits = seat(local).awaits.load(std::memory_order_relaxed);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/group.h"
 #include "comm/peers.h"
 
 namespace fmtrain {
@@ -36,13 +37,26 @@ struct Call {
 /// Calls that may be in flight at a time.
 constexpr uint64_t kRing = 64;
 
+/// Who a rank is to people, whatever its number in a communicator.
+struct Member {
+  int world_rank;
+  std::string host;
+};
+
+/// Bytes of /dev/shm: free before the first window of this process; of all its windows, touched or not.
+struct Promises {
+  uint64_t room_at_first = 0, given = 0;
+};
+
 class Node {
  public:
-  /// Collective over `comm`, which lies inside one host and belongs to the node from now on; `ranks`: global, of each member;
-  /// `hosts`: of every rank of the world. `limit`: longest wait for a rank.
-  Node(MPI_Comm comm, std::vector<int> ranks, std::vector<std::string> hosts, std::chrono::duration<double> limit);
+  /// Collective over `comm`, which lies inside one host and belongs to the node from now on; `ranks`: of each member, in the
+  /// communicator that the node is a part of; `members`: all ranks of that. `promises`: of the process. `limit`: longest wait for a rank.
+  Node(MPI_Comm comm, std::vector<int> ranks, std::vector<Member> members, Group group, std::shared_ptr<Promises> promises,
+       std::chrono::duration<double> limit);
   int rank() const { return me_; }
-  int world_rank() const { return ranks_[static_cast<size_t>(me_)]; }
+  /// In the communicator that the node is a part of.
+  int outer_rank() const { return ranks_[static_cast<size_t>(me_)]; }
   int size() const { return static_cast<int>(ranks_.size()); }
   const Peers& peers() const { return *peers_; }
 
@@ -64,7 +78,7 @@ class Node {
   void awaits(int rank);
   /// Whom this node's ranks wait for on other nodes: "rank 0 on a waits for rank 2 on b; ...", empty: nobody. For any thread.
   std::string awaited() const;
-  /// "rank 2 on b", of any rank.
+  /// "rank 2 on b", of any rank of the communicator; the number is that in the world.
   std::string name(int rank) const;
   /// Barriers that this rank has reached; for any thread.
   uint64_t syncs() const;
@@ -74,6 +88,7 @@ class Node {
  private:
   struct Seat;
   Seat& seat(int local) const { return *seats_[static_cast<size_t>(local)]; }
+  const Member& member(int local) const { return members_[static_cast<size_t>(ranks_[static_cast<size_t>(local)])]; }
   /// "rank 2 on b" of whom a local rank waits for, or "".
   std::string awaited_by(int local) const;
   std::string missing(uint64_t seq, const std::function<bool(const Seat&)>& arrived) const;
@@ -81,11 +96,12 @@ class Node {
 
   MPI_Comm comm_;
   std::vector<int> ranks_;
-  std::vector<std::string> hosts_;
+  std::vector<Member> members_;
+  Group group_;
   int me_ = 0;
   uint64_t phase_ = 0;
   std::unique_ptr<Peers> peers_;
-  uint64_t room_at_first_ = 0, promised_ = 0;  ///< bytes of /dev/shm: free before the first window; of all windows, touched or not
+  std::shared_ptr<Promises> promises_;
   std::vector<SharedWindow> windows_;  ///< the first one is the board
   std::vector<Seat*> seats_;           ///< on it
 };

@@ -35,6 +35,8 @@ class SingleCommunicator final : public Communicator {
   explicit SingleCommunicator(at::Device device) : device_(device) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
+  std::vector<int> nodes() const override { return {0}; }
+  Communicator& split(int, Group) override { return *this; }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
     return at::zeros({numel}, at::device(device_).dtype(dtype));

@@ -4,6 +4,9 @@
 
 #include <condition_variable>
 #include <exception>
+#include <list>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -42,6 +45,16 @@ class Hub {
     const std::lock_guard lock(mutex_);
     if (!failure_) failure_ = failure;
     all_here_.notify_all();
+    for (auto& [key, part] : parts_) part->fail(failure);
+  }
+
+  /// Where those of one color meet in the `number`-th split.
+  Hub& part(int number, int color, int size) {
+    const std::lock_guard lock(mutex_);
+    auto& hub = parts_[{number, color}];
+    if (!hub) hub = std::make_unique<Hub>(size);
+    if (failure_) hub->fail(failure_);
+    return *hub;
   }
   std::exception_ptr failure() const { return failure_; }
 
@@ -52,6 +65,7 @@ class Hub {
   std::exception_ptr failure_;
   int size_, arrived_ = 0;
   int64_t round_ = 0;
+  std::map<std::pair<int, int>, std::unique_ptr<Hub>> parts_;
 };
 
 /// Of x[first, first + count), bf16 widened: the left part is the largest power of two below count.
@@ -65,10 +79,25 @@ at::Tensor tree(const std::vector<at::Tensor>& x, ReduceOp op, size_t first, siz
 
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(Hub& hub, int rank, int size) : hub_(hub), rank_(rank), size_(size) {}
+  /// nodes: of every rank, as nodes().
+  ThreadCommunicator(Hub& hub, int rank, std::vector<int> nodes)
+      : hub_(hub), rank_(rank), size_(static_cast<int>(nodes.size())), nodes_(std::move(nodes)) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  int sharers() const override { return size_; }
+  int sharers() const override { return static_cast<int>(std::count(nodes_.begin(), nodes_.end(), node())); }
+  std::vector<int> nodes() const override { return nodes_; }
+  Communicator& split(int color, Group) override {
+    std::vector<int> nodes;
+    int rank = 0;
+    const auto colors = hub_.exchange(rank_, at::tensor({color}, at::kInt));
+    for (int r = 0; r < size_; ++r) {
+      if (colors[static_cast<size_t>(r)].item<int>() != color) continue;
+      if (r == rank_) rank = static_cast<int>(nodes.size());
+      nodes.push_back(nodes_[static_cast<size_t>(r)]);
+    }
+    Hub& hub = hub_.part(static_cast<int>(parts_.size()), color, static_cast<int>(nodes.size()));
+    return parts_.emplace_back(hub, rank, std::move(nodes));
+  }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
     agree(numel, "allocate");
@@ -76,6 +105,7 @@ class ThreadCommunicator final : public Communicator {
     return allocated_.back()[static_cast<size_t>(rank_)];
   }
   std::vector<const void*> of_all_ranks(const at::Tensor& mine) const override {
+    if (sharers() < size_) return {};
     for (const auto& tensors : allocated_) {
       const auto& own = tensors[static_cast<size_t>(rank_)];
       const auto offset = static_cast<const char*>(mine.data_ptr()) - static_cast<const char*>(own.data_ptr());
@@ -89,7 +119,8 @@ class ThreadCommunicator final : public Communicator {
   at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override {
     check_numel(numel);
     agree(numel, "allocate_shared");
-    return hub_.exchange(rank_, rank_ == 0 ? at::zeros({numel}, dtype) : at::Tensor())[0];
+    const auto owner = std::find(nodes_.begin(), nodes_.end(), node()) - nodes_.begin();
+    return hub_.exchange(rank_, rank_ == owner ? at::zeros({numel}, dtype) : at::Tensor())[static_cast<size_t>(owner)];
   }
   Work all_reduce(at::Tensor buffer, ReduceOp op) override {
     check_reducible(buffer, at::kCPU);
@@ -126,6 +157,8 @@ class ThreadCommunicator final : public Communicator {
   void barrier() override { agree(0, "barrier"); }
 
  private:
+  int node() const { return nodes_[static_cast<size_t>(rank_)]; }
+
   /// Throws on every rank unless all make the same call.
   void agree(int64_t value, const std::string& call) {
     const auto name = static_cast<int64_t>(std::hash<std::string>()(call));
@@ -140,18 +173,22 @@ class ThreadCommunicator final : public Communicator {
 
   Hub& hub_;
   int rank_, size_;
+  std::vector<int> nodes_;
   std::vector<std::vector<at::Tensor>> allocated_;  ///< of all ranks
+  std::list<ThreadCommunicator> parts_;
 };
 
 }  // namespace
 
-void run_ranks(int size, const std::function<void(Communicator&)>& body) {
+void run_ranks(int size, const std::function<void(Communicator&)>& body, int per_node) {
   Hub hub(size);
+  std::vector<int> nodes;
+  for (int rank = 0; rank < size; ++rank) nodes.push_back(per_node > 0 ? rank / per_node : 0);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([&, rank] {
       try {
-        ThreadCommunicator comm(hub, rank, size);
+        ThreadCommunicator comm(hub, rank, nodes);
         body(comm);
       } catch (...) {
         hub.fail(std::current_exception());

@@ -10,7 +10,8 @@
 namespace fmtrain {
 
 /// Runs body once a rank and returns when all are done. Collectives have the meaning of comm/communicator.h and are done when
-/// they are called. If a body throws, the others' collectives throw too, and the first exception is thrown again here.
-void run_ranks(int size, const std::function<void(Communicator&)>& body);
+/// they are called. If a body throws, the others' collectives throw too, and the first exception is thrown again here. per_node: so
+/// many ranks one after the other share memory, as if each such group were on a host of its own; 0: all do.
+void run_ranks(int size, const std::function<void(Communicator&)>& body, int per_node = 0);
 
 }  // namespace fmtrain

@@ -16,6 +16,8 @@ class TimelineRecorder final : public Communicator, private WaitObserver {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   int sharers() const override { return inner_.sharers(); }
+  std::vector<int> nodes() const override { return inner_.nodes(); }
+  Communicator& split(int color, Group group) override { return inner_.split(color, group); }  // at stage 0 nobody asks
   uint64_t meetings() const override { return inner_.meetings(); }
   double waited() const override { return inner_.waited(); }
   std::string awaited() const override { return inner_.awaited(); }

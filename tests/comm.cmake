@@ -1,11 +1,11 @@
 # One contract for all communicators: threads in one process, MPI at several world sizes, NCCL where it is built.
 fmtrain_test(comm_threads LIBRARY fmtrain_comm LABELS unit TIMEOUT 120 SOURCES
-  unit/comm/threads_contract_test.cpp multirank/comm_contract.cpp)
+  unit/comm/threads_contract_test.cpp multirank/comm_contract.cpp multirank/comm_parts_contract.cpp)
 fmtrain_test(placement_test LIBRARY fmtrain_comm LABELS unit TIMEOUT 60 SOURCES
   unit/launch/placement_test.cpp ${CMAKE_SOURCE_DIR}/launch/placement.cpp)
 fmtrain_test(journal_test LIBRARY fmtrain_comm LABELS unit TIMEOUT 60 SOURCES unit/comm/journal_test.cpp)
 
-add_executable(comm_mpi multirank/comm_mpi_contract.cpp multirank/comm_contract.cpp)
+add_executable(comm_mpi multirank/comm_mpi_contract.cpp multirank/comm_contract.cpp multirank/comm_parts_contract.cpp)
 target_link_libraries(comm_mpi PRIVATE fmtrain_comm GTest::gmock GTest::gtest)
 use_torch(comm_mpi)
 set(FMTRAIN_MPI_ENVIRONMENT OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

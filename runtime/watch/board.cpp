@@ -22,7 +22,7 @@ RankState state_of(const Seat& s, double now) {
 }
 
 std::string describe(const Collective& c, double now) {
-  return std::string(c.op_name()) + " of " + std::to_string(c.bytes) + " bytes (collective " + std::to_string(c.seq) + ", " + c.state_name() +
+  return std::string(c.op_name()) + words_of(c.group) + " of " + std::to_string(c.bytes) + " bytes (collective " + std::to_string(c.seq) + ", " + c.state_name() +
          " for " + std::to_string(std::lround(now - c.since)) + " s)";
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 Json to_json(const Collective& c, double now) {
   if (c.seq == 0) return {};
-  return {{"seq", c.seq}, {"op", c.op_name()}, {"bytes", c.bytes}, {"state", c.state_name()}, {"seconds_ago", now - c.since}};
+  return {{"seq", c.seq}, {"op", std::string(c.op_name()) + words_of(c.group)}, {"bytes", c.bytes}, {"state", c.state_name()}, {"seconds_ago", now - c.since}};
 }
 
 Json to_json(const RankState& r, double now) {

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "comm/errors.h"
+#include "tests/multirank/comm_values.h"
 
 namespace fmtrain {
 namespace {
@@ -21,20 +22,6 @@ const std::vector<int64_t> kSizes{0, 1, 3, 64, 1023, 65'537, (1 << 20) + 5};
 /// Small whole numbers that differ by rank and place: their sums are exact in every dtype and every order.
 at::Tensor integers(int rank, int64_t numel, at::ScalarType dtype) {
   return (at::arange(numel, at::kInt).mul_(31).add_(1009 * (rank + 1)).bitwise_and_(1023) - 400).to(dtype);
-}
-
-/// Of no order but one the same: magnitudes from 2^-20 to 2^20.
-at::Tensor reals(int rank, int64_t numel, at::ScalarType dtype) {
-  const auto i = at::arange(numel, at::kDouble);
-  return (at::sin(i * 12.9898 + rank * 78.233) * at::exp2(at::remainder(i + 7 * rank, 41) - 20)).to(dtype);
-}
-
-/// The documented order, written down once more: left part = the largest power of two below the number of ranks.
-at::Tensor documented_tree(const std::vector<at::Tensor>& x, size_t first, size_t count) {
-  if (count == 1) return x[first];
-  size_t left = 1;
-  while (2 * left < count) left *= 2;
-  return documented_tree(x, first, left) + documented_tree(x, first + left, count - left);
 }
 
 using Values = at::Tensor (*)(int, int64_t, at::ScalarType);
@@ -53,11 +40,6 @@ at::Tensor tree_of_all(int size, int64_t numel, at::ScalarType dtype, Values val
   auto& sum = known[{size, numel, dtype, values}];
   if (!sum.defined()) sum = documented_tree(of_all_ranks(size, numel, dtype, values), 0, static_cast<size_t>(size)).clone();
   return sum;
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  const auto x = a.cpu().contiguous(), y = b.cpu().contiguous();
-  return x.nbytes() == y.nbytes() && x.scalar_type() == y.scalar_type() && (x.nbytes() == 0 || std::memcmp(x.data_ptr(), y.data_ptr(), x.nbytes()) == 0);
 }
 
 enum class Memory { kOwn, kForeign, kMixed };

@@ -164,6 +164,8 @@ class Counting final : public Communicator {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   int sharers() const override { return inner_.sharers(); }
+  std::vector<int> nodes() const override { return inner_.nodes(); }
+  Communicator& split(int color, Group group) override { return inner_.split(color, group); }
   at::Tensor allocate(int64_t numel, at::ScalarType dtype) override { return inner_.allocate(numel, dtype); }
   at::Tensor allocate_shared(int64_t numel, at::ScalarType dtype) override { return inner_.allocate_shared(numel, dtype); }
   Work all_reduce(at::Tensor buffer, ReduceOp op) override { return reduced += buffer.nbytes(), inner_.all_reduce(buffer, op); }

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "comm/group.h"
 #include "comm/recording_communicator.h"
 #include "comm/thread_communicator.h"
 
@@ -72,6 +73,31 @@ TEST(RecordingCommunicator, TellsWhatIsIssuedRunningAndDone) {
     for (size_t i = 0; i < last.size(); ++i) {
       EXPECT_EQ(std::pair(last[i].op, last[i].bytes), expected[i]) << i;
       EXPECT_EQ(last[i].state, State::kDone) << i;
+    }
+  });
+}
+
+/// In the one journal of the rank, in the order of its calls, with equal numbers on all ranks.
+TEST(RecordingCommunicator, TellsOfPartsToo) {
+  run_ranks(4, [](Communicator& inner) {
+    Journal journal{};
+    const auto comm = make_recording_communicator(inner, journal);
+    Communicator& node = comm->split(comm->rank() / 2, Group::kNode);
+    Communicator& across = comm->split(comm->rank() % 2, Group::kAcross);
+    const auto memory = node.allocate(6, at::kFloat);
+    auto shard = memory.narrow(0, 3 * node.rank(), 3);
+    node.reduce_scatter(shard, memory, ReduceOp::kSum).wait();
+    across.all_reduce(shard, ReduceOp::kSum).wait();
+    comm->barrier();
+    const std::tuple<Op, int64_t, Group> expected[] = {{Op::kBarrier, 0, Group::kWorld}, {Op::kBarrier, 0, Group::kWorld}, {Op::kAllocate, 24, Group::kNode},
+                                                       {Op::kReduceScatter, 24, Group::kNode}, {Op::kAllReduce, 12, Group::kAcross},
+                                                       {Op::kBarrier, 0, Group::kWorld}};
+    const auto last = journal.last();
+    ASSERT_EQ(last.size(), std::size(expected));
+    for (size_t i = 0; i < last.size(); ++i) {
+      EXPECT_EQ(std::tuple(last[i].op, last[i].bytes, last[i].group), expected[i]) << i;
+      EXPECT_EQ(last[i].state, State::kDone) << i;
+      EXPECT_EQ(last[i].seq, i + 1);
     }
   });
 }

@@ -13,6 +13,8 @@ std::vector<Backend> backends() {
     const auto threads = [size](const auto& body) { run_ranks(size, body); };
     all.push_back({.name = "threads_" + std::to_string(size), .run = threads, .run_to_ruin = threads});
   }
+  const auto nodes = [](const auto& body) { run_ranks(5, body, 2); };
+  all.push_back({.name = "threads_on_nodes", .run = nodes, .run_to_ruin = nodes});
   const auto recorded = [](const auto& body) {
     run_ranks(3, [&](Communicator& comm) {
       Journal journal{};

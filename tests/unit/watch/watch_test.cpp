@@ -118,6 +118,8 @@ TEST(Culprit, IsDescribed) {
 TEST(Collectives, AreDescribed) {
   EXPECT_EQ(describe(Collective{17, Collective::Op::kAllReduce, 4096, Collective::State::kRunning, 10}, 13.2),
             "all_reduce of 4096 bytes (collective 17, running for 3 s)");
+  EXPECT_EQ(describe(Collective{18, Collective::Op::kAllGather, 64, Collective::State::kIssued, 10, Group::kNode}, 12),
+            "all_gather of a node of 64 bytes (collective 18, issued for 2 s)");
 }
 
 TEST(ProcessStopped, SeesStopAndContinue) {
