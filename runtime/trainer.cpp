@@ -50,6 +50,7 @@ class Trainer {
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         unfreezing_(unfreeze_schedule(config.finetune, *inputs_.model, plan_.steps_per_epoch())),
+        shards_(comm, config.engine.zero > 0 ? config.engine.shard_group : ShardGroup::kWorld, options.host),
         engine_(make_engine()), files_(posix_files(), outputs_.checkpoint_dir()),
         checkpoints_(outputs_.checkpoint_dir(), files_, comm, config.checkpoint.keep, outputs_.lock()), stragglers_(comm, options.host),
         leaf_check_(comm, options.host, kind_of(options)) {
@@ -86,7 +87,7 @@ class Trainer {
     if (offload && options_.device == "cpu") throw ConfigError(kNothingToOffload);
     if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start, offload);
     if (stage == 3 && options_.device != "cpu") throw ConfigError("engine.zero: 3 needs ranks that share memory; on GPUs use 2");
-    return make_sharded_engine(*inputs_.model, comm_, config_.optimizer, static_cast<int>(stage), exact, l2_start, offload);
+    return make_sharded_engine(*inputs_.model, shards_, config_.optimizer, static_cast<int>(stage), exact, l2_start, offload);
   }
 
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }
@@ -285,9 +286,9 @@ class Trainer {
     outputs_.save_stalled(now() - start);
   }
 
-  /// Where every rank holds all parameters they must be the same: a rank whose memory went bad is named, and never saved.
+  /// Where there are several copies of all parameters they must be the same: a rank whose memory went bad is named, and never saved.
   void compare_replicas() {
-    if (config_.engine.zero == 0) check_replicas(inputs_.model->parameters(), comm_, options_.host);
+    if (config_.engine.zero == 0 || shards_.copies() > 1) check_replicas(inputs_.model->parameters(), comm_, options_.host);
   }
 
   /// What became of the save in flight, if that is known by now; `wait`: in any case.
@@ -329,6 +330,7 @@ class Trainer {
   int64_t total_steps_;
   std::vector<ParameterGroup> groups_;
   std::vector<Unfreezing> unfreezing_;
+  ShardGroups shards_;
   std::unique_ptr<Engine> engine_;
   RootedFiles files_;  ///< of checkpoints_
   CheckpointStore checkpoints_;

@@ -10,6 +10,7 @@ fmtrain_test(average_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCE
 fmtrain_test(unfreeze_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/unfreeze_test.cpp support/small_training.cpp)
 fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES
   unit/sharded_engine_test.cpp support/small_training.cpp)
+fmtrain_test(shard_groups_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 240 SOURCES unit/shard_groups_test.cpp support/small_training.cpp)
 fmtrain_test(loss_scale_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/loss_scale_test.cpp support/small_training.cpp)
 fmtrain_test(skipped_steps_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/skipped_steps_test.cpp)
 fmtrain_test(leaf_check_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/leaf_check_test.cpp)

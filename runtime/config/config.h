@@ -20,6 +20,7 @@ enum class ScheduleName { kLinear, kCosine, kConstant, kInverseSqrt, kWsd };
 enum class Weights { kTrained, kEma };
 enum class Init { kPretrained, kRandom };
 enum class Offload { kNone, kOptimizer };
+enum class ShardGroup { kWorld, kNode };
 enum class Progress { kAuto, kBar, kPlain, kOff };
 enum class ChallengerStart { kAuto, kChampion, kBase };
 
@@ -117,6 +118,7 @@ struct CheckpointSection {
 struct EngineSection {
   Device device = Device::kAuto;
   int64_t zero = 1;                     ///< 0: replicated; 1: optimizer state sharded; 2: gradients too; 3: parameters too
+  ShardGroup shard_group = ShardGroup::kWorld;  ///< the ranks that share that out; kNode: those of a host, and every host has a copy
   Precision precision = Precision::kFp32;
   Offload offload = Offload::kNone;     ///< of GPU ranks: what lies and is computed on the host
   Segments recompute;                   ///< activations computed again in backward

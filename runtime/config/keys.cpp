@@ -25,6 +25,7 @@ Words words_of(ScheduleName) { return {"linear", "cosine", "constant", "inverse_
 Words words_of(Device) { return {"auto", "cpu", "cuda"}; }
 Words words_of(Precision) { return {"fp32", "bf16", "fp16"}; }
 Words words_of(Offload) { return {"none", "optimizer"}; }
+Words words_of(ShardGroup) { return {"world", "node"}; }
 Words words_of(Progress) { return {"auto", "bar", "plain", "off"}; }
 Words words_of(ChallengerStart) { return {"auto", "champion", "base"}; }
 
@@ -279,6 +280,9 @@ std::vector<Line> system_keys() {
       key("engine.zero", "what ranks share out, ZeRO: 1 optimizer state, 2 and gradients, 3 and parameters; 0: nothing", &C::engine,
           &Eng::zero)
           .range(0, 3)
+          .free(),
+      key("engine.shard_group", "who shares that out: world: all ranks; node: those of a host, and every host has a copy", &C::engine,
+          &Eng::shard_group)
           .free(),
       key("engine.precision", "bf16, fp16: of products; weights and sums in fp32; fp16 is for GPUs", &C::engine, &Eng::precision),
       key("engine.offload", "GPUs: optimizer keeps its state in host memory and updates there", &C::engine, &Eng::offload).free(),

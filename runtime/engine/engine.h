@@ -10,6 +10,7 @@
 #include "models/task_model.h"
 #include "runtime/checkpoint/state_dict.h"
 #include "runtime/config/config.h"
+#include "runtime/engine/shard_groups.h"
 
 namespace fmtrain {
 
@@ -66,9 +67,9 @@ class Engine : public Stateful {
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
                                                double l2_start = 0, bool offload = false);
 
-/// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node). With exact: the
-/// bits of stage 0.
-std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
+/// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node), within each of the
+/// groups (one world is one). With exact: the bits of stage 0.
+std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, const ShardGroups& groups, const OptimizerSection& optimizer, int stage, bool exact,
                                             double l2_start = 0, bool offload = false);
 
 }  // namespace fmtrain

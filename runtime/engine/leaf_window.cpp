@@ -32,9 +32,9 @@ void add_in_order(std::span<const Bf16* const> addends, int64_t first, int64_t n
   add_tree(addends, first, n, sums, scratch.data());
 }
 
-LeafWindow::LeafWindow(Communicator& comm, const FlatLayout& layout, const ShardPlan& plan, const std::vector<bool>& narrow,
+LeafWindow::LeafWindow(const ShardGroups& groups, const FlatLayout& layout, const ShardPlan& plan, const std::vector<bool>& narrow,
                        const std::optional<Table>& table, bool readable)
-    : comm_(comm), layout_(layout), plan_(plan), narrow_(narrow), seen_(layout.tensors.size(), false), written_(plan.buckets()) {
+    : groups_(groups), layout_(layout), plan_(plan), narrow_(narrow), seen_(layout.tensors.size(), false), written_(plan.buckets()) {
   int64_t rest = 0;
   size_t first_bucket = plan.buckets();
   for (size_t t = 0; t < layout.tensors.size(); ++t) {
@@ -52,10 +52,10 @@ LeafWindow::LeafWindow(Communicator& comm, const FlatLayout& layout, const Shard
   }
   const Booking booking(Purpose::kGradients);
   first_element_ = first_bucket < plan.buckets() ? plan.bucket(first_bucket).first : plan.padded();
-  window_ = booked(comm.allocate(plan.padded() - first_element_, at::kBFloat16), Purpose::kGradients);
-  rest_ = booked(comm.allocate(rest, at::kFloat), Purpose::kGradients);
-  if (!readable || (table && table->range().last > first_element_)) return;
-  for (const void* window : comm.of_all_ranks(window_)) addends_.push_back(static_cast<const Bf16*>(window));
+  window_ = booked(groups.within().allocate(plan.padded() - first_element_, at::kBFloat16), Purpose::kGradients);
+  rest_ = booked(groups.world().allocate(rest, at::kFloat), Purpose::kGradients);
+  if (!readable || groups.copies() > 1 || (table && table->range().last > first_element_)) return;
+  for (const void* window : groups.within().of_all_ranks(window_)) addends_.push_back(static_cast<const Bf16*>(window));
   if (!addends_.empty()) written_ = first_bucket;
 }
 
@@ -92,14 +92,14 @@ void LeafWindow::finish_leaf() {
 Work LeafWindow::reduce(size_t bucket, at::Tensor shard, ReduceOp op) {
   const Range range = plan_.bucket(bucket);
   if (range.first < first_element_) return {};
-  return comm_.reduce_scatter(std::move(shard), window_.narrow(0, range.first - first_element_, range.numel()), op);
+  return groups_.reduce_scatter(std::move(shard), window_.narrow(0, range.first - first_element_, range.numel()), op);
 }
 
 void LeafWindow::reduce_rest(ReduceOp op, const std::function<void(Range, const float*)>& put) {
   const auto begin = std::find_if(at_rest_.begin() + static_cast<std::ptrdiff_t>(first_), at_rest_.end(), [](int64_t at) { return at >= 0; });
-  if (!addends_.empty()) comm_.barrier();
+  if (!addends_.empty()) groups_.world().barrier();
   if (begin == at_rest_.end()) return;
-  comm_.all_reduce(rest_.narrow(0, *begin, rest_.numel() - *begin), op).wait();
+  groups_.world().all_reduce(rest_.narrow(0, *begin, rest_.numel() - *begin), op).wait();
   for (auto t = static_cast<size_t>(begin - at_rest_.begin()); t < at_rest_.size(); ++t)
     if (const auto& tensor = layout_.tensors[t]; at_rest_[t] >= 0)
       put({tensor.offset, tensor.offset + tensor.numel}, rest_.const_data_ptr<float>() + at_rest_[t]);

@@ -16,6 +16,7 @@
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/gradient_piece.h"
 #include "runtime/engine/row_set.h"
+#include "runtime/engine/shard_groups.h"
 
 namespace fmtrain {
 
@@ -25,10 +26,10 @@ void add_in_order(std::span<const Bf16* const> addends, int64_t first, int64_t n
 class LeafWindow final : public GradientSource {
  public:
   /// narrow[t]: tensor t arrives as bf16. Those that share a bucket of `plan` with the table are widened and go with the rest, in fp32;
-  /// the table itself is not held here. readable: sums need not be written where ranks can make them whenever they read.
+  /// the table itself is not held here. readable: sums need not be written where ranks can make them whenever they read, which those of one of several copies cannot.
   /// Collective. Layout and plan must outlive this object.
-  LeafWindow(Communicator& comm, const FlatLayout& layout, const ShardPlan& plan, const std::vector<bool>& narrow, const std::optional<Table>& table,
-             bool readable);
+  LeafWindow(const ShardGroups& groups, const FlatLayout& layout, const ShardPlan& plan, const std::vector<bool>& narrow,
+             const std::optional<Table>& table, bool readable);
   /// A new step, of the tensors from `first` on. No leaf on this rank: -0.0 everywhere, for x + -0.0 == x also where x is -0.0.
   void begin(bool leaf, size_t first);
   /// Where a narrow tensor's gradient may be put before it is added; else undefined.
@@ -41,7 +42,7 @@ class LeafWindow final : public GradientSource {
   size_t written_buckets() const { return written_; }
   /// The first element of the layout that can be in the window.
   int64_t first_element() const { return first_element_; }
-  /// This rank's piece of a written bucket, summed over ranks, into shard (fp32); +0.0 where the rest goes. Nothing for the table's buckets.
+  /// This rank's piece of a written bucket, summed over all ranks, into shard (fp32); +0.0 where the rest goes. Nothing for the table's buckets.
   Work reduce(size_t bucket, at::Tensor shard, ReduceOp op);
   /// The rest, by itself: put(range of the layout, its sums). From here on the other buckets can be read; a collective stands between
   /// the last read of any rank and the next begin() or write.
@@ -56,7 +57,7 @@ class LeafWindow final : public GradientSource {
     int64_t at;
   };
   at::Tensor place(size_t tensor) const;
-  Communicator& comm_;
+  ShardGroups groups_;
   const FlatLayout& layout_;
   const ShardPlan& plan_;
   std::vector<bool> narrow_, seen_;

@@ -47,7 +47,7 @@ class ReadSums final : public GradientSource {
 class ReplicatedEngine final : public StepEngine {
  public:
   ReplicatedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, bool exact, FlatParams params)
-      : StepEngine(model, comm, update, params, {{0, params.layout().numel}}, false), exact_(exact), op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum),
+      : StepEngine(model, comm, update, params, {{0, params.layout().numel}}), exact_(exact), op_(exact ? ReduceOp::kTreeSum : ReduceOp::kSum),
         sends_bf16_(trainable_in_bf16(model)) {
     const bool some = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
     const bool behind_table = !table() || table()->offset == 0;

@@ -34,6 +34,13 @@ Range ShardPlan::owned(size_t b, int rank) const {
   return {std::min(r.first, numel_), std::min(r.last, numel_)};
 }
 
+Range ShardPlan::share(size_t b, int rank, int copy, int copies) const {
+  const Range r = owned(b, rank);
+  const int64_t blocks = ceil_div(r.numel(), kNormBlock);
+  const auto at = [&](int64_t part) { return std::min(r.last, r.first + part * blocks / copies * kNormBlock); };
+  return {at(copy), at(copy + 1)};
+}
+
 std::vector<Range> ShardPlan::owned(int rank) const {
   std::vector<Range> ranges;
   for (size_t b = 0; b < buckets(); ++b) ranges.push_back(owned(b, rank));

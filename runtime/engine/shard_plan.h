@@ -38,6 +38,8 @@ class ShardPlan {
   Range owned(size_t b, int rank) const;
   /// Of every bucket, in order.
   std::vector<Range> owned(int rank) const;
+  /// What of it falls to one of `copies` ranks that own the same, where one of them is enough: cut at norm blocks.
+  Range share(size_t b, int rank, int copy, int copies) const;
   /// Elements of a rank's shard, padding included; the same for every rank.
   int64_t shard_numel() const { return padded() / world_; }
   /// Where the piece of bucket b begins in the shard.

@@ -32,9 +32,10 @@ void put_rows(at::Tensor to, const at::Tensor& gradient, Range part) {
 
 class ShardedEngine final : public StepEngine {
  public:
-  ShardedEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
+  ShardedEngine(TaskModel& model, const ShardGroups& groups, const UpdateOptions& update, int stage, bool exact, const ShardPlan& plan,
                 FlatParams params)
-      : StepEngine(model, comm, update, std::move(params), plan.owned(comm.rank()), true), stage_(stage), exact_(exact), plan_(plan), sends_bf16_(trainable_in_bf16(model)) {
+      : StepEngine(model, groups.world(), update, std::move(params), plan.owned(groups.within().rank()), &groups.within()), groups_(groups),
+        rank_(groups.within().rank()), stage_(stage), exact_(exact), plan_(plan), sends_bf16_(trainable_in_bf16(model)) {
     std::vector<std::pair<size_t, size_t>> buckets_of;
     for (size_t t = 0; t < layout().tensors.size(); ++t) {
       buckets_of.emplace_back(plan_.buckets(), 0);
@@ -42,14 +43,21 @@ class ShardedEngine final : public StepEngine {
     }
     set_buckets(std::move(buckets_of), plan_.buckets());
     if (!table()) return;
-    exchange_.emplace(comm, *table(), op());
+    exchange_.emplace(comm_, *table(), op());
     touched_ = RowSet(table()->rows);
   }
 
-  StateDict state() override { return state_of(optimizer_.owned()); }
-  StateDict targets() override { return state(); }
+  StateDict state() override {
+    std::vector<Range> once;
+    for (size_t b = 0; b < plan_.buckets(); ++b) once.push_back(share(b));
+    return state_of(once);
+  }
+  StateDict targets() override { return state_of(optimizer_.owned()); }
 
  private:
+  Range owned(size_t b) const { return plan_.owned(b, rank_); }
+  /// Of what several copies have, this one's part.
+  Range share(size_t b) const { return plan_.share(b, rank_, groups_.copy(), groups_.copies()); }
   ReduceOp op() const { return exact_ ? ReduceOp::kTreeSum : ReduceOp::kSum; }
   bool is_table(size_t tensor) const { return table() && table()->tensor == tensor; }
 
@@ -58,7 +66,7 @@ class ShardedEngine final : public StepEngine {
     const bool narrow = std::find(sends_bf16_.begin(), sends_bf16_.end(), true) != sends_bf16_.end();
     const bool one_leaf = shape().slots <= comm_.size();
     by_window_ = stage_ == 1 && one_leaf && narrow && (comm_.size() > 1 || optimizer_.one_pass());  // alone, else, it holds more
-    if (by_window_ && !window_) window_.emplace(comm_, layout(), plan_, sends_bf16_, table(), optimizer_.one_pass());
+    if (by_window_ && !window_) window_.emplace(groups_, layout(), plan_, sends_bf16_, table(), optimizer_.one_pass());
     if (!in_whole() && !shard_.defined()) {
       if (one_leaf && optimizer_.one_pass() && table()) keep_rows();
       const Booking booking(Purpose::kGradients);
@@ -92,7 +100,7 @@ class ShardedEngine final : public StepEngine {
 
   void make_whole_gradient() {
     const Booking booking(Purpose::kGradients);
-    whole_ = stage_ == 1 ? booked(comm_.allocate(plan_.padded(), at::kFloat), Purpose::kGradients) : at::zeros({plan_.padded()}, values().options());
+    whole_ = stage_ == 1 ? booked(groups_.within().allocate(plan_.padded(), at::kFloat), Purpose::kGradients) : at::zeros({plan_.padded()}, values().options());
     sum_ = std::make_unique<LeafSum>(layout(), whole_.narrow(0, 0, layout().numel), exact_, table());
   }
 
@@ -138,14 +146,14 @@ class ShardedEngine final : public StepEngine {
   }
 
   Work reduce(size_t b) override {
-    const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
+    const Range bucket = plan_.bucket(b), piece = plan_.piece(b, rank_);
     if (by_window_ && (b < first_in_shard_ || b >= written_buckets())) return {};
     if (by_window_) return window_->reduce(b, shard_.narrow(0, shard_offset(b), piece.numel()), op());
     if (table() && bucket.first < table()->range().last && bucket.last > table()->range().first) return reduce_beside_table(b);
     if (stage_ == 1)
-      return comm_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
+      return groups_.reduce_scatter(whole_.narrow(0, piece.first, piece.numel()), whole_.narrow(0, bucket.first, bucket.numel()), op());
     const auto full = streams() ? bucket_memory(b) : whole_.narrow(0, bucket.first, bucket.numel());
-    comm_.reduce_scatter(shard_.narrow(0, shard_offset(b), piece.numel()), full, op()).wait();
+    groups_.reduce_scatter(shard_.narrow(0, shard_offset(b), piece.numel()), full, op()).wait();
     live_.erase(b);
     return {};
   }
@@ -169,11 +177,11 @@ class ShardedEngine final : public StepEngine {
   template <class Use>
   void each_owned(Range range, const Use& use) const {
     for (size_t b = in_whole() ? 0 : first_in_shard_; b < written_buckets(); ++b) {
-      const Range owned = plan_.owned(b, comm_.rank());
-      const Range part{std::max(owned.first, range.first), std::min(owned.last, range.last)};
+      const Range mine = owned(b);
+      const Range part{std::max(mine.first, range.first), std::min(mine.last, range.last)};
       if (part.first >= part.last) continue;
       const auto& memory = in_whole() ? whole_ : shard_;
-      use(part, memory.data_ptr<float>() + (in_whole() ? part.first : shard_offset(b) + part.first - owned.first));
+      use(part, memory.data_ptr<float>() + (in_whole() ? part.first : shard_offset(b) + part.first - mine.first));
     }
   }
 
@@ -189,8 +197,8 @@ class ShardedEngine final : public StepEngine {
     const Range row = table()->row(r);
     if (!in_rows(row.first)) return put_owned(row, sum);
     for (size_t b = 0; b < first_in_shard_; ++b) {
-      const Range owned = plan_.owned(b, comm_.rank());
-      if (owned.first < row.last && row.first < owned.last) return rows_->put_row(r, sum);
+      const Range mine = owned(b);
+      if (mine.first < row.last && row.first < mine.last) return rows_->put_row(r, sum);
     }
   }
 
@@ -219,11 +227,11 @@ class ShardedEngine final : public StepEngine {
   std::vector<GradientPiece> gradients() override {
     std::vector<GradientPiece> parts;
     for (size_t b = 0; b < plan_.buckets(); ++b) {
-      const Range owned = plan_.owned(b, comm_.rank());
-      if (b >= written_buckets()) parts.emplace_back(*window_, owned);
-      else if (in_whole()) parts.emplace_back(whole_.narrow(0, owned.first, owned.numel()));
-      else if (b < first_in_shard_) parts.emplace_back(*rows_, owned);
-      else parts.emplace_back(shard_.narrow(0, shard_offset(b), owned.numel()));
+      const Range mine = owned(b);
+      if (b >= written_buckets()) parts.emplace_back(*window_, mine);
+      else if (in_whole()) parts.emplace_back(whole_.narrow(0, mine.first, mine.numel()));
+      else if (b < first_in_shard_) parts.emplace_back(*rows_, mine);
+      else parts.emplace_back(shard_.narrow(0, shard_offset(b), mine.numel()));
     }
     return parts;
   }
@@ -237,20 +245,23 @@ class ShardedEngine final : public StepEngine {
   void add_squares(const at::Tensor& squares) override {
     const auto parts = gradients();
     for (size_t b = 0; b < parts.size(); ++b) {
-      const Range owned = plan_.owned(b, comm_.rank());
-      block_sums(parts[b], owned.first, squares.narrow(0, owned.first / kNormBlock, norm_blocks(owned)), quiet_rows());
+      const Range mine = share(b);
+      const auto part = parts[b].narrow(mine.first - owned(b).first, mine.numel());
+      block_sums(part, mine.first, squares.narrow(0, mine.first / kNormBlock, norm_blocks(mine)), quiet_rows());
     }
   }
 
   void hand_out(size_t first_bucket) override {
     std::vector<Work> works;
     for (size_t b = first_bucket; b < plan_.buckets(); ++b) {
-      const Range bucket = plan_.bucket(b), piece = plan_.piece(b, comm_.rank());
-      works.push_back(comm_.all_gather(values().narrow(0, bucket.first, bucket.numel()), values().narrow(0, piece.first, piece.numel())));
+      const Range bucket = plan_.bucket(b), piece = plan_.piece(b, rank_);
+      works.push_back(groups_.within().all_gather(values().narrow(0, bucket.first, bucket.numel()), values().narrow(0, piece.first, piece.numel())));
     }
     for (auto& work : works) work.wait();
   }
 
+  ShardGroups groups_;
+  int rank_;  ///< within
   int stage_;
   bool exact_;
   ShardPlan plan_;
@@ -270,9 +281,10 @@ class ShardedEngine final : public StepEngine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, int stage, bool exact,
+std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, const ShardGroups& groups, const OptimizerSection& optimizer, int stage, bool exact,
                                             double l2_start, bool offload) {
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
+  Communicator& comm = groups.within();
   if (comm.size() == 1) stage = 1;  // they differ in what ranks share out
   const auto parameters = trainable(model);
   const auto layout = make_layout(parameters);
@@ -282,7 +294,7 @@ std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, Communicator& comm
   FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
   comm.barrier();  // all have put the same values into the memory they share
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
-  return std::make_unique<ShardedEngine>(model, comm, update, stage, exact, plan, std::move(params));
+  return std::make_unique<ShardedEngine>(model, groups, update, stage, exact, plan, std::move(params));
 }
 
 }  // namespace fmtrain

@@ -29,17 +29,17 @@ LeafDigest digest_of(double loss, const std::vector<std::string>& hashes) {
 
 }  // namespace
 
-StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, bool sharded)
+StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, Communicator* group)
     : comm_(comm), params_(std::move(params)), optimizer_(update, layout(), std::move(owned), values()), model_(model),
       clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); },
              [this](size_t i) { return of_digest() ? at::Tensor() : place_for(i); }) {
   model.parameters_changed();
-  take_low_copies(sharded);
+  take_low_copies(group);
 }
 
 /// In the optimizer's pass a copy costs its 2 bytes; in one of its own 4 more, read again.
-void StepEngine::take_low_copies(bool sharded) {
+void StepEngine::take_low_copies(Communicator* group) {
   std::vector<at::Tensor> low;
   const auto& parameters = model_.parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
@@ -48,8 +48,8 @@ void StepEngine::take_low_copies(bool sharded) {
   const bool some = std::any_of(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
   if (!some || std::any_of(low.begin(), low.end(), wrong) || !optimizer_.one_pass()) return;
   keeps_low_ = true;
-  shares_low_ = sharded && comm_.sharers() == comm_.size();
-  if (shares_low_) move_low_copies(low);
+  shares_low_ = group && group->sharers() == group->size();
+  if (shares_low_) move_low_copies(low, layout(), *group);
   for (auto& t : low)
     if (t.defined()) t = t.view({-1});
   optimizer_.keep_low(low);
@@ -71,19 +71,19 @@ void StepEngine::take_low_copies(bool sharded) {
   }
 }
 
-/// To where all ranks of the only node see them: each then writes what it owns, once.
-void StepEngine::move_low_copies(std::vector<at::Tensor>& low) {
+/// To where all ranks of the group see them: each then writes what it owns, once.
+void StepEngine::move_low_copies(std::vector<at::Tensor>& low, const FlatLayout& layout, Communicator& group) {
   const auto first = std::find_if(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
-  const int64_t begin = layout().tensors[static_cast<size_t>(first - low.begin())].offset;
-  const auto memory = booked(comm_.allocate_shared(layout().numel - begin, at::kBFloat16), Purpose::kParameters, comm_.sharers());
+  const int64_t begin = layout.tensors[static_cast<size_t>(first - low.begin())].offset;
+  const auto memory = booked(group.allocate_shared(layout.numel - begin, at::kBFloat16), Purpose::kParameters, group.sharers());
   for (size_t t = 0; t < low.size(); ++t) {
     if (!low[t].defined()) continue;
-    const auto& place = layout().tensors[t];
+    const auto& place = layout.tensors[t];
     const auto view = memory.narrow(0, place.offset - begin, place.numel).view(place.shape);
     view.copy_(low[t]);
     low[t].set_data(view);
   }
-  comm_.barrier();
+  group.barrier();
 }
 
 void StepEngine::refresh_low_copies() {

@@ -29,8 +29,9 @@ class StepEngine : public Engine {
 
  protected:
   /// This rank updates the ranges `owned` of the layout. `params` hold the values that the run starts from on every rank.
-  /// `sharded`: the others update the rest; then the model's bf16 copies move to memory that the ranks of a single node share.
-  StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned, bool sharded);
+  /// `group`: its other ranks update the rest; where all of it share memory, the model's bf16 copies move there. None: nobody does.
+  StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions& update, FlatParams params, std::vector<Range> owned,
+             Communicator* group = nullptr);
   const FlatLayout& layout() const { return params_.layout(); }
   const at::Tensor& values() const { return params_.values(); }
   const StepShape& shape() const { return shape_; }
@@ -77,8 +78,8 @@ class StepEngine : public Engine {
   void reduce_down_to(size_t bucket);
   void settle_scale(StepResult& result);
   void mark_trained();
-  void take_low_copies(bool sharded);
-  void move_low_copies(std::vector<at::Tensor>& low);
+  void take_low_copies(Communicator* group);
+  static void move_low_copies(std::vector<at::Tensor>& low, const FlatLayout& layout, Communicator& group);
   void refresh_low_copies();
   void make_low_copies_anew();
   /// Values, and the copies of these.
@@ -89,7 +90,7 @@ class StepEngine : public Engine {
   double clip_;
   std::optional<Table> table_;
   bool keeps_low_ = false;  ///< the optimizer writes the model's bf16 copies of what this rank owns
-  bool shares_low_ = false;  ///< then: they lie in memory that all ranks see
+  bool shares_low_ = false;  ///< then: they lie in memory that all ranks of the group see
   LowCopies mine_, others_;  ///< then: of what this rank owns, and of what other ranks do
   LossScale loss_scale_;
   std::vector<std::pair<size_t, size_t>> buckets_of_;

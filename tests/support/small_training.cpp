@@ -37,7 +37,8 @@ void take_steps(const Case& c, Engine& engine, TaskModel& model, const Communica
 
 std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm) {
   if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start, c.offload);
-  return make_sharded_engine(model, comm, c.optimizer, c.stage, true, c.l2_start, c.offload);
+  const ShardGroups groups(comm, c.per_node > 0 ? ShardGroup::kNode : ShardGroup::kWorld, "h");
+  return make_sharded_engine(model, groups, c.optimizer, c.stage, true, c.l2_start, c.offload);
 }
 
 void add_pieces(std::map<std::string, at::Tensor>& state, const StateDict& dict) {
@@ -75,7 +76,7 @@ Outcome train(const Case& c, uint64_t seed, int64_t from, int64_t to, const Outc
     const auto state = engine->state();
     add_pieces(outcome.state, state);
     outcome.small = state.small;
-  });
+  }, c.per_node);
   return outcome;
 }
 

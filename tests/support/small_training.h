@@ -33,6 +33,7 @@ struct Case {
   Precision precision = Precision::kFp32;
   double divisor = 70;     ///< of the losses
   double lr = 1e-2;
+  int per_node = 0;        ///< ranks of a host, which has a copy of what a stage shares out; 0: one copy, one host
   bool one_batch = false;  ///< the same samples in every step, all of them, without dropout
   /// Called on every rank after each step.
   std::function<void(Engine&, TaskModel&)> after_step = {};

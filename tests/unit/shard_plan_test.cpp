@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace fmtrain {
 namespace {
 
@@ -28,6 +30,27 @@ TEST(ShardPlan, PiecesTileThePaddedLayoutAtBlocks) {
       EXPECT_EQ(plan.shard_numel(), shard);
       EXPECT_GE(next, numel);
       EXPECT_LT(next - numel, world * kNormBlock + kNormBlock) << numel << " on " << world;
+    }
+}
+
+TEST(ShardPlan, CopiesShareOutWhatIsDoneOnce) {
+  for (const int64_t numel : kSizes)
+    for (const int copies : {1, 2, 3, 8, 2000}) {
+      const ShardPlan plan(numel, 4);
+      for (size_t b = 0; b < plan.buckets(); ++b)
+        for (int rank = 0; rank < 4; ++rank) {
+          const Range owned = plan.owned(b, rank);
+          int64_t next = owned.first, most = 0;
+          for (int copy = 0; copy < copies; ++copy) {
+            const Range share = plan.share(b, rank, copy, copies);
+            EXPECT_EQ(share.first, next);
+            EXPECT_TRUE(share.numel() == 0 || share.first % kNormBlock == 0);
+            next = share.last;
+            most = std::max(most, share.numel());
+          }
+          EXPECT_EQ(next, owned.last);
+          EXPECT_LE(most, owned.numel() / copies + kNormBlock);
+        }
     }
 }
 

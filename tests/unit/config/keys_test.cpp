@@ -99,6 +99,7 @@ std::vector<KeyCase> system_keys() {
       {"checkpoint.async", "true", "false", [](C c) { return !c.checkpoint.async; }, kFree},
       {"engine.device", "auto", "cpu", [](C c) { return c.engine.device == Device::kCpu; }, kFree},
       {"engine.zero", "1", "2", [](C c) { return c.engine.zero == 2; }, kFree},
+      {"engine.shard_group", "world", "node", [](C c) { return c.engine.shard_group == ShardGroup::kNode; }, kFree},
       {"engine.precision", "fp32", "bf16", [](C c) { return c.engine.precision == Precision::kBf16; }, kComputes},
       {"engine.offload", "none", "optimizer", [](C c) { return c.engine.offload == Offload::kOptimizer; }, kFree},
       {"engine.recompute", "none", "{every: 2}", [](C c) { return c.engine.recompute.layers == 2; }, kFree},
