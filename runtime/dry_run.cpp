@@ -8,6 +8,7 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/plan.h"
 #include "runtime/engine/schedule.h"
+#include "runtime/engine/shard_groups.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
 #include "runtime/memory_fit.h"
@@ -49,7 +50,7 @@ Json memory_facts(const RankMemory& m, Precision precision) {
 }
 
 Json setting_facts(const FitSetting& s) {
-  return {{"engine.zero", s.stage}, {"engine.recompute", s.recompute}, {"batch.micro", s.micro}};
+  return {{"engine.zero", s.stage}, {"engine.shard_group", s.by_node ? "node" : "world"}, {"engine.recompute", s.recompute}, {"batch.micro", s.micro}};
 }
 
 /// Whether the run fits into `limit`, and what would.
@@ -87,6 +88,16 @@ Json newest_checkpoint(const std::string& run) {
   return newest < 0 ? Json(nullptr) : Json(newest);
 }
 
+/// As a run on so many ranks does, with hosts filled one after the other.
+void check_hosts(const Config& config, int ranks, int per_node) {
+  if (config.engine.zero == 0 || config.engine.shard_group == ShardGroup::kWorld) return;
+  std::vector<int> nodes;
+  for (int rank = 0; rank < ranks; ++rank) nodes.push_back(rank / per_node);
+  if (const auto fault = uneven_nodes(nodes); ranks > per_node && !fault.empty())
+    throw ConfigError("engine.shard_group: node needs the same power of two of ranks on every host, but of " +
+                      std::to_string(ranks) + " ranks with " + std::to_string(per_node) + " a host, " + fault);
+}
+
 }  // namespace
 
 Json dry_run(const Config& config, const DryRunOptions& options) {
@@ -94,6 +105,8 @@ Json dry_run(const Config& config, const DryRunOptions& options) {
   const RunInputs inputs = load_inputs(config, *comm, at::kCPU);
   const StepPlan plan(inputs.train->lengths(), inputs.train->valid_targets(), config.run.seed, config.batch, config.data.order);
   check_ranks(config.batch, options.ranks);
+  const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
+  check_hosts(config, options.ranks, per_node);
   const auto groups = apply_freeze(config.finetune, *inputs.model);
   const int64_t steps = plan.total_steps(config.schedule), trained = groups[0].elements + groups[1].elements;
 
@@ -111,11 +124,14 @@ Json dry_run(const Config& config, const DryRunOptions& options) {
   if (!unfreezing.empty()) facts["unfreezing"]["text"] = unfreeze_text(unfreezing, steps);
   facts["steps"] = {{"total", steps}, {"per_epoch", plan.steps_per_epoch()}, {"leaves", plan.leaves()}, {"ranks", options.ranks}};
   facts["learning_rate"] = learning_rates(config, steps);
-  const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
   const MemoryNeeds needs = memory_needs(config, inputs, options.ranks, per_node, options.gpu);
   const FitSetting setting = setting_of(config);
   facts["memory"] = memory_facts(predict(needs, setting), config.engine.precision);
-  for (const int64_t stage : {0, 1, 2, 3}) facts["memory_by_zero"].push_back(predict(needs, {stage, setting.recompute, setting.micro}).total());
+  for (const int64_t stage : {0, 1, 2, 3}) {
+    FitSetting other = setting;
+    other.stage = stage;
+    facts["memory_by_zero"].push_back(predict(needs, other).total());
+  }
   const SharedBytes shared = shared_bytes(needs, setting);
   facts["shared_memory"] = {{"by_rank", shared.by_rank}, {"once", shared.once}};
   facts["fit"] = fit_facts(needs, setting, options.memory > 0 ? MemoryLimit{options.memory, "given"} : memory_of_rank(options.gpu, per_node));

@@ -120,20 +120,25 @@ std::vector<int64_t> micros(const MemoryNeeds& n) {
   return all;
 }
 
-/// Stages in the order in which they are tried.
-std::vector<int64_t> stages(const MemoryNeeds& n, int64_t now) {
-  std::vector<int64_t> all;
-  for (int64_t stage = n.ranks == 1 ? 4 : 0; stage <= (n.gpu ? 2 : 3); ++stage)
-    if (stage != now) all.push_back(stage);
+/// The ranks that share out what a stage does.
+int sharers(const MemoryNeeds& n, const FitSetting& s) { return s.by_node ? n.ranks_per_node : n.ranks; }
+
+/// `now` with other stages, in the order in which they are tried: a copy on every host, if `now` has them, then one over all ranks.
+std::vector<FitSetting> stages(const MemoryNeeds& n, const FitSetting& now) {
+  std::vector<FitSetting> all;
+  for (const bool by_node : now.by_node && !n.one_node ? std::vector{true, false} : std::vector{now.by_node})
+    for (int64_t stage = n.ranks == 1 ? 4 : 0; stage <= (n.gpu ? 2 : 3); ++stage) {
+      FitSetting s = now;
+      s.stage = stage, s.by_node = by_node;
+      if (!(s == now) && (stage > 0 || by_node == now.by_node)) all.push_back(s);
+    }
   return all;
 }
 
 /// The cheapest setting that fits and differs from `now` in nothing but the keys named.
 std::optional<Change> change(const MemoryNeeds& n, const FitSetting& now, int64_t bytes, bool stage, bool recompute, bool micro) {
-  FitSetting s = now;
-  if (recompute) s.recompute = 1;
-  for (const int64_t zero : stage ? stages(n, now.stage) : std::vector<int64_t>{now.stage}) {
-    s.stage = zero;
+  for (FitSetting s : stage ? stages(n, now) : std::vector{now}) {
+    if (recompute) s.recompute = 1;
     if (micro) s.micro = largest_micro(n, s, bytes);
     if (s.micro == 0 || (micro && s.micro >= now.micro)) continue;
     const int64_t total = predict(n, s).total();
@@ -213,7 +218,7 @@ bool reads_window(const MemoryNeeds& n, const FitSetting& s) {
 }
 
 bool has_window(const MemoryNeeds& n, const FitSetting& s) {
-  return reads_window(n, s) || (is_narrow(n, s) && n.ranks > 1 && s.stage == 1);
+  return reads_window(n, s) || (is_narrow(n, s) && n.ranks > 1 && (s.stage == 1 || (s.stage > 1 && sharers(n, s) == 1)));
 }
 
 int64_t window_bytes(const MemoryNeeds& n) {
@@ -223,12 +228,14 @@ int64_t window_bytes(const MemoryNeeds& n) {
 
 /// The ranks of a node have one bf16 copy.
 bool shares_copy(const MemoryNeeds& n, const FitSetting& s) {
-  return n.one_pass && n.one_node && n.shape.precision == Precision::kBf16 && s.stage >= 1;
+  return n.one_pass && (n.one_node || s.by_node) && n.shape.precision == Precision::kBf16 && s.stage >= 1;
 }
 
 }  // namespace
 
-FitSetting setting_of(const Config& config) { return {config.engine.zero, config.engine.recompute.layers, config.batch.micro}; }
+FitSetting setting_of(const Config& config) {
+  return {config.engine.zero, config.engine.recompute.layers, config.batch.micro, config.engine.shard_group == ShardGroup::kNode};
+}
 
 MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int ranks, int ranks_per_node, bool gpu) {
   MemoryNeeds n;
@@ -274,16 +281,17 @@ namespace {
 
 /// Gradients of a rank, and the buckets between backward and their reduction.
 void predict_gradients(const MemoryNeeds& n, const FitSetting& s, RankMemory& m) {
-  const ShardPlan plan(n.trained, n.ranks, 0, bucket_numel(n.ranks == 1 ? 1 : static_cast<int>(s.stage), n.trained));
+  const int group = sharers(n, s);
+  const ShardPlan plan(n.trained, group, 0, bucket_numel(group == 1 ? 1 : static_cast<int>(s.stage), n.trained));
   const int64_t share = plan.shard_numel(), leaves = (n.global / s.micro + n.ranks - 1) / n.ranks;
-  const bool alone = n.ranks == 1, one_leaf = leaves == 1, shards = s.stage >= 2 && !alone, streams = shards && one_leaf;
+  const bool one_leaf = leaves == 1, shards = s.stage >= 2 && group > 1, streams = shards && one_leaf;
   const bool reads = reads_window(n, s);
   // Of the table, rows that the texts of an update have: fewer than tokens, and a sharer has those it owns.
-  const int64_t sharers = s.stage == 0 ? 1 : n.ranks, tokens = n.ranks * n.largest_leaf(s.micro).tokens;
-  const int64_t rows = std::min(n.table, tokens * n.shape.hidden_size) / sharers;
+  const int64_t holders = s.stage == 0 ? 1 : group, tokens = n.ranks * n.largest_leaf(s.micro).tokens;
+  const int64_t rows = std::min(n.table, tokens * n.shape.hidden_size) / holders;
   const int64_t beside_table = n.trained - n.table;
-  if (has_window(n, s)) m.gradients = window_bytes(n) + 4 * (reads ? rows : share - (n.one_pass ? n.table / n.ranks - rows : 0));
-  else if (streams) m.gradients = 4 * (n.one_pass ? beside_table / n.ranks + rows : share);
+  if (has_window(n, s)) m.gradients = window_bytes(n) + 4 * (reads ? rows : share - (n.one_pass ? n.table / group - rows : 0));
+  else if (streams) m.gradients = 4 * (n.one_pass ? beside_table / group + rows : share);
   else m.gradients = 4 * (n.trained * partial_sums(leaves, n.exact) + (shards ? share : 0));
   m.buckets = streams ? 4 * std::min(plan.padded(), 2 * plan.bucket(0).numel()) : 0;
 }
@@ -291,18 +299,18 @@ void predict_gradients(const MemoryNeeds& n, const FitSetting& s, RankMemory& m)
 }  // namespace
 
 RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
-  const int64_t share = ShardPlan(n.trained, n.ranks).shard_numel();
+  const int64_t share = ShardPlan(n.trained, sharers(n, s)).shard_numel();
   const bool shares = s.stage >= 1 && !n.gpu;
   RankMemory m;
   m.parameters = 4 * (n.frozen + (shares ? n.trained / n.ranks_per_node : n.trained));
-  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (shares_copy(n, s) ? n.ranks : 1);
+  m.low_copy = 2 * (n.products - n.trained_products) + 2 * n.trained_products / (shares_copy(n, s) ? n.ranks_per_node : 1);
   predict_gradients(n, s, m);
   const int64_t updated = s.stage == 0 ? n.trained : share;
   m.optimizer = n.offload ? 0 : 4 * n.states * updated;
   m.on_host = n.offload ? 4 * (n.states + 2) * updated : 0;
   m.activations = std::llround(training_bytes(n, n.largest_leaf(s.micro), s.recompute));
   m.evaluation = std::llround(evaluation_bytes(n));
-  m.snapshot = n.async ? 4 * (1 + n.states) * share : 0;
+  m.snapshot = n.async ? 4 * (1 + n.states) * ShardPlan(n.trained, n.ranks).shard_numel() : 0;
   m.loading = 4 * (n.trained + n.frozen) + 2 * n.products + m.parameters - 4 * n.frozen;
   m.freed = n.gpu ? 0 : 4 * n.small;
   m.reading = n.gpu ? 0 : 4 * n.largest_tensor;
@@ -312,7 +320,7 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
 
 SharedBytes shared_bytes(const MemoryNeeds& n, const FitSetting& s) {
   if (n.gpu || n.ranks == 1) return {};
-  const int64_t gradients = s.stage > 1 ? 0 : has_window(n, s) ? window_bytes(n) : 4 * n.trained;
+  const int64_t gradients = s.stage > 1 && sharers(n, s) > 1 ? 0 : has_window(n, s) ? window_bytes(n) : 4 * n.trained;
   return {gradients, s.stage == 0 ? 0 : 4 * n.trained + (shares_copy(n, s) ? 2 * n.trained_products : 0)};
 }
 
@@ -352,11 +360,14 @@ MemoryLimit memory_of_rank(bool gpu, int ranks_per_node) {
 
 int64_t least_memory(const MemoryNeeds& n, const FitSetting& now) {
   int64_t least = predict(n, now).total();
-  auto zero = stages(n, now.stage);
-  zero.push_back(now.stage);
-  for (const int64_t stage : zero)
+  auto settings = stages(n, now);
+  settings.push_back(now);
+  for (FitSetting s : settings)
     for (const int64_t recompute : {now.recompute, int64_t{1}})
-      for (const int64_t micro : micros(n)) least = std::min(least, predict(n, {stage, recompute, micro}).total());
+      for (const int64_t micro : micros(n)) {
+        s.recompute = recompute, s.micro = micro;
+        least = std::min(least, predict(n, s).total());
+      }
   return least;
 }
 
@@ -366,6 +377,7 @@ std::string change_text(const FitSetting& now, const FitSetting& s) {
     if (before != after) text += (text.empty() ? "" : ", ") + std::string(key) + ": " + value;
   };
   add("engine.zero", now.stage, s.stage, std::to_string(s.stage));
+  add("engine.shard_group", now.by_node, s.by_node, s.by_node ? "node" : "world");
   add("engine.recompute", now.recompute, s.recompute, "full");
   add("batch.micro", now.micro, s.micro, std::to_string(s.micro));
   return text;

@@ -29,6 +29,7 @@ struct FitSetting {
   int64_t stage = 0;      ///< engine.zero
   int64_t recompute = 0;  ///< layers of a segment; 0: none
   int64_t micro = 1;      ///< batch.micro
+  bool by_node = false;   ///< engine.shard_group: node
   bool operator==(const FitSetting&) const = default;
 };
 FitSetting setting_of(const Config& config);
@@ -94,7 +95,8 @@ struct Change {
 };
 /// Settings that fit into `bytes`, the cheapest change first; {the setting as it is} when that fits, {} when nothing does. None
 /// changes a key that another one leaves alone without need. The order, by what a change costs:
-/// 1. engine.zero, the lowest stage that fits: equal bits, no slower, and the run goes on from its checkpoints;
+/// 1. engine.zero, the lowest stage that fits, if need be with engine.shard_group: world: equal bits, no slower on a host, and the run goes
+///    on from its checkpoints;
 /// 2. engine.recompute: full: equal bits and checkpoints, a third more computing;
 /// 3. batch.micro, the largest that fits: other bits, and no earlier checkpoint of the run is continued.
 /// batch.global stays: it would be another training.

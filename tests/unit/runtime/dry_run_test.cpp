@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "runtime/data/prepare.h"
+#include "runtime/errors.h"
 #include "tests/unit/runtime/tiny_model.h"
 
 namespace fmtrain {
@@ -42,7 +43,7 @@ TEST_F(DryRun, SaysWhetherItFitsAndWhatWould) {
   const Json facts = dry_run(c, {.ranks = 2, .memory = total - 1});
   const Json& tight = facts.at("fit");
   EXPECT_EQ(tight.at("fits"), false);
-  EXPECT_EQ(tight.at("changes").at(0).at("setting"), (Json{{"engine.zero", 1}, {"engine.recompute", 0}, {"batch.micro", 4}}));
+  EXPECT_EQ(tight.at("changes").at(0).at("setting"), (Json{{"engine.zero", 1}, {"engine.shard_group", "world"}, {"engine.recompute", 0}, {"batch.micro", 4}}));
   EXPECT_LT(tight.at("changes").at(0).at("total").get<int64_t>(), total);
   EXPECT_THAT(dry_run_text(facts), testing::HasSubstr("fits with engine.zero: 1: "));
 
@@ -66,6 +67,24 @@ TEST_F(DryRun, RanksShareParametersInsideAMachineOnly) {
   c.engine.zero = 3;
   const auto parameters = [&](int per_node) { return dry_run(c, {.ranks = 2, .ranks_per_node = per_node}).at("memory").at("parameters").get<int64_t>(); };
   EXPECT_NEAR(static_cast<double>(parameters(1)), 2.0 * static_cast<double>(parameters(2)), 8);  // elements are not halved
+}
+
+/// engine.shard_group: node.
+TEST_F(DryRun, ACopyOnEveryHostTakesMoreAndNeedsEvenHosts) {
+  Config c = config();
+  c.batch.micro = 1;
+  c.engine.zero = 2;
+  const auto optimizer = [&](int per_node) { return dry_run(c, {.ranks = 8, .ranks_per_node = per_node}).at("memory").at("optimizer").get<int64_t>(); };
+  const int64_t world = optimizer(2);
+  c.engine.shard_group = ShardGroup::kNode;
+  EXPECT_GT(optimizer(1), world);  // a shard is a block at least
+  EXPECT_EQ(optimizer(8), world);
+  const auto on = [&](int ranks, int per_node) { return [&c, ranks, per_node] { dry_run(c, {.ranks = ranks, .ranks_per_node = per_node}); }; };
+  EXPECT_THAT(on(6, 4), testing::ThrowsMessage<ConfigError>(testing::HasSubstr("of 6 ranks with 4 a host, hosts have different numbers of ranks")));
+  EXPECT_THAT(on(6, 3), testing::ThrowsMessage<ConfigError>(testing::HasSubstr("3 ranks of a host are no power of two")));
+  EXPECT_NO_THROW(on(3, 3)());
+  c.engine.zero = 0;
+  EXPECT_NO_THROW(on(6, 4)());
 }
 
 }  // namespace

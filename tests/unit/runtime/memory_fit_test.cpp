@@ -142,6 +142,32 @@ TEST(MemoryFit, StagesShareOutWhatTheySay) {
   EXPECT_NEAR(sum(predict(n, {2, 0, 8})) / (4 * p + 12 * p / 4 + p / 8), 1, 0.001);
 }
 
+/// engine.shard_group: node, on four hosts of two ranks.
+TEST(MemoryFit, ACopyOnEveryHostIsSharedOutByItsRanks) {
+  MemoryNeeds n = base(8);
+  n.ranks_per_node = 2, n.one_node = false, n.one_pass = true;
+  const double p = static_cast<double>(n.trained);
+  const auto sum = [](const RankMemory& m) { return static_cast<double>(m.parameters + m.gradients + m.buckets + m.optimizer); };
+  const FitSetting node{3, 0, 4, true}, world{3, 0, 4, false};
+  EXPECT_NEAR(sum(predict(n, node)) / (16 * p / 2 + p / 8), 1, 0.001);
+  EXPECT_NEAR(sum(predict(n, world)) / (4 * p / 2 + 12 * p / 8 + p / 8), 1, 0.001);
+  EXPECT_NEAR(sum(predict(n, {1, 0, 4, true})) / (4 * p / 2 + 4 * p + 8 * p / 2), 1, 0.001);
+  EXPECT_EQ(predict(n, {0, 0, 4, true}).total(), predict(n, {0, 0, 4, false}).total());
+  EXPECT_EQ(predict(n, node).snapshot, predict(n, world).snapshot);  // copies share out what is saved
+  MemoryNeeds narrow = n;
+  narrow.shape.precision = Precision::kBf16, narrow.products = narrow.trained_products = 84'934'656;
+  EXPECT_EQ(predict(narrow, node).low_copy, 84'934'656);
+  EXPECT_EQ(predict(narrow, world).low_copy, 2 * 84'934'656);
+  const int64_t bytes = predict(n, world).total();
+  const auto fitting = settings_that_fit(n, node, bytes);
+  ASSERT_FALSE(fitting.empty());
+  EXPECT_FALSE(fitting[0].setting.by_node);
+  EXPECT_THAT(change_text(node, fitting[0].setting), testing::HasSubstr("engine.shard_group: world"));
+  EXPECT_LE(least_memory(n, node), bytes);
+  n.ranks_per_node = 8, n.one_node = true;  // one host: one copy
+  EXPECT_EQ(predict(n, node).total(), predict(n, world).total());
+}
+
 /// Partial sums that LeafSum really holds, for every number of leaves up to 40.
 TEST(MemoryFit, PartialSumsAreThoseOfLeafSum) {
   start_ledger();
