@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 
 struct SimulateOptions {
   std::string timeline, record, launcher = "mpirun -np {ranks}", out = "simulation", child, comm, measured,
-                                algorithm = "hierarchical";
+                                algorithm = "hierarchical", shard_group = "world";
   std::vector<std::string> overrides;
   std::vector<int> ranks{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384}, stages{0, 1, 2, 3};
   int recorded_ranks = 1, measured_stage = 1;
@@ -131,6 +131,7 @@ Simulation simulation_of(const SimulateOptions& o) {
   s.stages = each_once(o.stages);
   s.algorithm = algorithm_of(o.algorithm);
   s.network = o.network;
+  s.by_node = o.shard_group == "node";
   if (!o.comm.empty()) s.network.inside = measured_link(o.comm);
   s.useful = o.useful;
   s.memory = o.memory;
@@ -241,6 +242,9 @@ void add_bench_simulate(CLI::App& bench, Action& action) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--zero", o->stages, "ZeRO stages")->delimiter(',')->check(CLI::Range(0, 3))->capture_default_str();
+  command->add_option("--shard-group", o->shard_group, "that shares out what a stage does: world, or node: every node has a copy")
+      ->check(CLI::IsMember({"world", "node"}))
+      ->capture_default_str();
   add_network(*command, *o);
   add_failures(*command, *o);
   command->add_option("--useful", o->useful, "efficiency from which a number of ranks is called useful")

@@ -68,6 +68,42 @@ double half_seconds(Algorithm algorithm, int n, double bytes, const Network& net
   return ring_half(local, bytes, network.inside) + ring_half(nodes_of(n, network), bytes / local, network.between);
 }
 
+double copies_reduce_seconds(Algorithm algorithm, int n, double bytes, const Network& network) {
+  const int nodes = nodes_of(n, network), local = std::min(n, network.per_node);
+  const double inside = ring_half(local, bytes, network.inside), part = bytes / local;
+  if (algorithm == Algorithm::kTree) return inside + tree_all_reduce(nodes, part, network.between);
+  if (algorithm == Algorithm::kInNetwork) return inside + in_network_all_reduce(nodes, part, network.between, network.radix);
+  return inside + ring_all_reduce(nodes, part, network.between);
+}
+
+double copies_gather_seconds(int n, double bytes, const Network& network) { return ring_half(std::min(n, network.per_node), bytes, network.inside); }
+
+namespace {
+
+/// The share of a node's traffic that a ring of n sends on, of what each of its g ranks has.
+double ring_share(int n, double bytes, const Network& network) { return bytes / network.per_node * (n - 1) / n; }
+
+}  // namespace
+
+double all_reduce_between(Algorithm algorithm, int n, double bytes, const Network& network) {
+  if (n <= network.per_node) return 0;
+  if (algorithm == Algorithm::kRing) return 2 * ring_share(n, bytes, network);
+  return copies_reduce_between(algorithm, n, bytes, network);
+}
+
+double half_between(Algorithm algorithm, int n, double bytes, const Network& network) {
+  if (n <= network.per_node) return 0;
+  const bool flat = algorithm == Algorithm::kRing || algorithm == Algorithm::kTree;
+  return ring_share(flat ? n : nodes_of(n, network), bytes, network);
+}
+
+double copies_reduce_between(Algorithm algorithm, int n, double bytes, const Network& network) {
+  if (n <= network.per_node) return 0;
+  if (algorithm == Algorithm::kTree) return 2 * bytes / network.per_node;
+  if (algorithm == Algorithm::kInNetwork) return bytes / network.per_node;
+  return 2 * ring_share(nodes_of(n, network), bytes, network);
+}
+
 /// With t = a x + c y, x = 2 (n-1) and y = 2 (n-1)/n bytes, and every row divided by its t: the normal equations of 1 = a x/t +
 /// c y/t.
 Link fit_ring(int n, const std::vector<std::pair<double, double>>& measured) {

@@ -45,6 +45,19 @@ double all_reduce_seconds(Algorithm algorithm, int n, double bytes, const Networ
 /// Reduce-scatter or all-gather of `bytes` by n ranks; kTree and kInNetwork take a ring, for they have no such half.
 double half_seconds(Algorithm algorithm, int n, double bytes, const Network& network);
 
+/// Where every node has a copy (engine.shard_group: node). Reduction: a reduce-scatter in the node, then an all-reduce of each
+/// rank's part between nodes (kTree and kInNetwork theirs, else a ring). Gathering stays in the node.
+double copies_reduce_seconds(Algorithm algorithm, int n, double bytes, const Network& network);
+double copies_gather_seconds(int n, double bytes, const Network& network);
+
+// Bytes that a rank sends to other nodes meanwhile: 0 on one node; else, with N nodes of g ranks, bytes/g times
+//   all-reduce: ring 2 (n-1)/n, tree 2, hierarchical 2 (N-1)/N, in-network 1
+//   half: ring and tree (n-1)/n, else (N-1)/N
+//   copies: tree 2, in-network 1, else 2 (N-1)/N
+double all_reduce_between(Algorithm algorithm, int n, double bytes, const Network& network);
+double half_between(Algorithm algorithm, int n, double bytes, const Network& network);
+double copies_reduce_between(Algorithm algorithm, int n, double bytes, const Network& network);
+
 /// The link that fits measured all-reduces of n ranks best by ring_all_reduce, the squares of relative errors summed: {bytes,
 /// seconds} each. At least two sizes; a latency below 0 becomes 0. Throws DataError when no rate fits.
 Link fit_ring(int n, const std::vector<std::pair<double, double>>& measured);

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kMostLeaves = 1024;
 
 Scenario scenario_of(const Simulation& s, int ranks, int stage, int64_t leaves) {
-  return {ranks, stage, leaves, s.algorithm, s.network, 0};
+  return {ranks, stage, leaves, s.algorithm, s.network, 0, s.by_node};
 }
 
 double largest_bucket(const Timeline& t) {
@@ -20,12 +20,12 @@ double largest_bucket(const Timeline& t) {
   return most;
 }
 
-double state_of(const Timeline& t, int stage, int ranks) {
-  return state_bytes(stage, t.parameters, t.parameter_bytes, ranks, largest_bucket(t));
+double state_of(const Timeline& t, const Simulation& s, int stage, int ranks) {
+  return state_bytes(stage, t.parameters, t.parameter_bytes, scenario_of(s, ranks, stage, 1).sharers(), largest_bucket(t));
 }
 
 bool fits(const Timeline& t, const Simulation& s, int stage, int ranks) {
-  return s.memory <= 0 || state_of(t, stage, ranks) <= s.memory;
+  return s.memory <= 0 || state_of(t, s, stage, ranks) <= s.memory;
 }
 
 Json step_json(const PredictedStep& step, double efficiency, double samples) {
@@ -56,7 +56,8 @@ Json row_of(const Timeline& t, const Simulation& s, int ranks, int stage) {
   }
   const auto weak = scenario_of(s, ranks, stage, t.leaves);
   row["weak"] = step_json(predict(t, weak), weak_efficiency(t, weak), t.samples * ranks);
-  row["state_bytes"] = state_of(t, stage, ranks);
+  row["between_bytes"] = between_bytes(t, weak);
+  row["state_bytes"] = state_of(t, s, stage, ranks);
   row["fits"] = fits(t, s, stage, ranks);
   add_failures(row, s, ranks);
   return row;
@@ -130,6 +131,7 @@ Json simulate(const Timeline& t, const Simulation& s) {
                     {"between", link(s.network.between)},
                     {"per_node", s.network.per_node},
                     {"radix", s.network.radix}};
+  all["shard_group"] = s.by_node ? "node" : "world";
   all["failures"] = {{"rank_mean_time_s", s.part_mean_time}, {"checkpoint_s", s.checkpoint}, {"restart_s", s.restart}};
   all["rows"] = Json::array();
   for (const int ranks : s.ranks)

@@ -15,16 +15,18 @@ struct Simulation {
   std::vector<int> stages{0, 1, 2, 3};
   Algorithm algorithm = Algorithm::kHierarchical;
   Network network;
+  bool by_node = false;                ///< engine.shard_group: node
   double useful = 0.7;                 ///< efficiency from which a number of ranks is called useful
   double memory = 0;                   ///< bytes of a rank for parameters, gradients and optimizer state; 0: enough
   double part_mean_time = 0;           ///< seconds between failures of one rank; 0: none
   double checkpoint = 0, restart = 0;  ///< seconds, see Failures
 };
 
-/// {"version": 1, "kind": "fmtrain simulation", "timeline", "algorithm", "network", "failures",
+/// {"version": 1, "kind": "fmtrain simulation", "timeline", "algorithm", "network", "shard_group", "failures",
 ///  "rows": [{"ranks", "stage", "leaves": of a rank in strong scaling, null where there are fewer leaves than ranks,
 ///            "strong", "weak": {"step_s", "exposed_s", "hidden_s", "optimizer_s", "straggling_s", "efficiency",
 ///            "samples_per_s"} or null,
+///            "between_bytes": that a rank sends to other nodes in an update of weak scaling,
 ///            "state_bytes", "fits", "goodput", "checkpoint_interval_s": null without failures}],
 ///  "advice": {"largest_useful": {"strong", "weak"}: {"ranks", "stage"} or null, with Simulation::useful,
 ///             "buckets": [{"ranks", "stage": the fastest that fits, "bytes": of a bucket that gives the shortest update in

@@ -32,6 +32,7 @@ std::string head(const Json& all) {
   text += fmt::format("- collectives: {}; {} ranks a node; inside {}; between nodes, a rank: {}\n",
                       plain(field(all, {"algorithm"})), fixed(field(network, {"per_node"}), 1, 0),
                       link_text(field(network, {"inside"})), link_text(field(network, {"between"})));
+  if (field(all, {"shard_group"}) == "node") text += "- from stage 1 on every node has a copy of its own (engine.shard_group: node)\n";
   const Json& failures = field(all, {"failures"});
   if (number(field(failures, {"rank_mean_time_s"})).value_or(0) > 0)
     text += fmt::format("- a rank fails once in {} hours; a checkpoint takes {} s, a restart {} s; interval by Daly 2006\n",
@@ -44,10 +45,10 @@ std::string row_text(const Json& row) {
   const auto of = [&](const char* mode, const char* name, double factor, int digits) {
     return fixed(field(row, {mode, name}), factor, digits);
   };
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {}{} | {} |\n", fixed(field(row, {"ranks"}), 1, 0),
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {}{} | {} |\n", fixed(field(row, {"ranks"}), 1, 0),
                      fixed(field(row, {"stage"}), 1, 0), of("strong", "step_s", 1e3, 2), of("strong", "exposed_s", 1e3, 2),
                      of("strong", "efficiency", 100, 1), of("weak", "step_s", 1e3, 2), of("weak", "exposed_s", 1e3, 2),
-                     of("weak", "efficiency", 100, 1), fixed(field(row, {"state_bytes"}), 1e-6, 0),
+                     of("weak", "efficiency", 100, 1), fixed(field(row, {"between_bytes"}), 1e-6, 1), fixed(field(row, {"state_bytes"}), 1e-6, 0),
                      field(row, {"fits"}) == true ? "" : " (too much)", fixed(field(row, {"goodput"}), 100, 1));
 }
 
@@ -76,8 +77,8 @@ std::string advice_text(const Json& advice) {
 std::string simulation_text(const Json& simulated) {
   std::string text = head(simulated) +
                      "| ranks | ZeRO stage | strong: update, ms | exposed, ms | efficiency, % | weak: update, ms | exposed, ms "
-                     "| efficiency, % | "
-                     "state of a rank, MB | goodput, % |\n|---|---|---|---|---|---|---|---|---|---|\n";
+                     "| efficiency, % | to other nodes from a rank, MB | "
+                     "state of a rank, MB | goodput, % |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const Json& row : field(simulated, {"rows"})) text += row_text(row);
   return text + advice_text(field(simulated, {"advice"}));
 }

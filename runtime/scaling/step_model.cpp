@@ -42,7 +42,7 @@ class Replay {
     step.compute = static_cast<double>(s_.leaves) * (forward + backward);
     step.exposed = std::max(end, channel_.free) - step.compute + afterwards();
     step.hidden = std::max(0.0, channel_.busy + afterwards() - step.exposed);
-    step.optimizer = t_.optimizer * turns_ / (s_.stage > 0 ? s_.ranks : 1);
+    step.optimizer = t_.optimizer * turns_ / (s_.stage > 0 ? s_.sharers() : 1);
     step.straggling = t_.jitter * expected_largest(s_.ranks);
     step.other = t_.other;
     return step;
@@ -50,9 +50,12 @@ class Replay {
 
  private:
   double reduce(double bytes) const {
-    return s_.stage == 0 ? all_reduce_seconds(s_.algorithm, s_.ranks, bytes, s_.network) : gather(bytes);
+    if (s_.stage == 0) return all_reduce_seconds(s_.algorithm, s_.ranks, bytes, s_.network);
+    return s_.by_node ? copies_reduce_seconds(s_.algorithm, s_.ranks, bytes, s_.network) : gather(bytes);
   }
-  double gather(double bytes) const { return half_seconds(s_.algorithm, s_.ranks, bytes, s_.network); }
+  double gather(double bytes) const {
+    return s_.by_node ? copies_gather_seconds(s_.ranks, bytes, s_.network) : half_seconds(s_.algorithm, s_.ranks, bytes, s_.network);
+  }
 
   double plain_leaf(double begin, double forward, double backward, bool last) {
     if (last)
@@ -108,6 +111,17 @@ double seconds_of(const Timeline& timeline, Scenario scenario, int ranks, int64_
 }  // namespace
 
 PredictedStep predict(const Timeline& timeline, const Scenario& scenario) { return Replay(timeline, scenario).step(); }
+
+double between_bytes(const Timeline& t, const Scenario& s) {
+  const auto all = [&](double bytes) { return all_reduce_between(s.algorithm, s.ranks, bytes, s.network); };
+  const auto half = [&](double bytes) { return half_between(s.algorithm, s.ranks, bytes, s.network); };
+  const double early = t.gradient_bytes() - t.rest, handed_out = t.parameters * t.parameter_bytes;
+  const double rest = all(t.rest) + all(norm_bytes(t));
+  if (s.stage == 0) return all(early) + rest;
+  if (s.by_node) return copies_reduce_between(s.algorithm, s.ranks, early, s.network) + rest;
+  const double gathers = s.stage == 3 ? 2 * static_cast<double>(s.leaves) : 1;  // before forward and before backward of every leaf
+  return half(early) + gathers * half(handed_out) + rest;
+}
 
 int64_t leaves_of_rank(const Timeline& timeline, int ranks) { return (timeline.leaves + ranks - 1) / ranks; }
 

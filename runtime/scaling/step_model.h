@@ -9,8 +9,10 @@
 //   3  besides, parameters are gathered by units (as the buckets are cut) before they are used in forward and in backward of
 //   every leaf,
 //      one unit ahead; nothing is gathered after the update
+// Where every node has a copy, the reduction ends with an all-reduce between nodes, and gathering stays inside.
 // Then what is left over (Timeline::rest) and the sums for the norm are all-reduced, exposed.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -26,6 +28,9 @@ struct Scenario {
   Algorithm algorithm = Algorithm::kHierarchical;
   Network network;
   int cores = 0;  ///< of a node, when its ranks share cores; 0: they do not
+  bool by_node = false;  ///< from stage 1 on every node has a copy, which its ranks share out
+  /// Ranks that share out a copy.
+  int sharers() const { return by_node ? std::min(ranks, network.per_node) : ranks; }
 };
 
 /// Seconds of an update.
@@ -40,6 +45,9 @@ struct PredictedStep {
 };
 
 PredictedStep predict(const Timeline& timeline, const Scenario& scenario);
+
+/// Bytes that a rank sends to other nodes in an update.
+double between_bytes(const Timeline& timeline, const Scenario& scenario);
 
 /// Leaves of the rank that has most, when n ranks share the global batch.
 int64_t leaves_of_rank(const Timeline& timeline, int ranks);

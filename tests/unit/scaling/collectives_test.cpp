@@ -44,6 +44,32 @@ TEST(Collectives, Nodes) {
   EXPECT_EQ(all_reduce_seconds(Algorithm::kRing, 8, 64, network), 14 * 0.5 + 1.75 * 2);
 }
 
+TEST(Collectives, CopiesOnNodes) {
+  const Network network{{0.25, 32}, kLink, 4, 40};
+  // Inside half of an all-reduce, then a quarter of the buffer between two or four nodes.
+  EXPECT_EQ(copies_reduce_seconds(Algorithm::kHierarchical, 8, 64, network), 2.25 + 2 * 0.5 + 2);
+  EXPECT_EQ(copies_reduce_seconds(Algorithm::kRing, 16, 64, network), 2.25 + 6 * 0.5 + 1.5 * 2);
+  EXPECT_EQ(copies_reduce_seconds(Algorithm::kTree, 16, 64, network), 2.25 + 4 * 0.5 + 4);
+  EXPECT_EQ(copies_reduce_seconds(Algorithm::kInNetwork, 16, 64, network), 2.25 + 2 * 0.5 + 2);
+  EXPECT_EQ(copies_gather_seconds(16, 64, network), 2.25);
+  // On one node a copy is shared out by all ranks there are.
+  EXPECT_EQ(copies_reduce_seconds(Algorithm::kRing, 4, 64, network), half_seconds(Algorithm::kRing, 4, 64, network));
+  EXPECT_EQ(copies_gather_seconds(2, 64, network), half_seconds(Algorithm::kRing, 2, 64, network));
+}
+
+TEST(Collectives, BytesBetweenNodes) {
+  const Network network{{0.25, 32}, kLink, 4, 40};
+  for (const auto algorithm : {Algorithm::kRing, Algorithm::kTree, Algorithm::kHierarchical, Algorithm::kInNetwork})
+    for (const auto bytes : {all_reduce_between, half_between, copies_reduce_between}) EXPECT_EQ(bytes(algorithm, 4, 64, network), 0);
+  EXPECT_EQ(all_reduce_between(Algorithm::kRing, 16, 64, network), 2 * 16 * 15.0 / 16);
+  EXPECT_EQ(all_reduce_between(Algorithm::kTree, 16, 64, network), 2 * 16);
+  EXPECT_EQ(all_reduce_between(Algorithm::kHierarchical, 16, 64, network), 2 * 16 * 0.75);
+  EXPECT_EQ(all_reduce_between(Algorithm::kInNetwork, 16, 64, network), 16);
+  EXPECT_EQ(half_between(Algorithm::kRing, 16, 64, network), 16 * 15.0 / 16);
+  EXPECT_EQ(half_between(Algorithm::kHierarchical, 16, 64, network), 16 * 0.75);
+  EXPECT_EQ(copies_reduce_between(Algorithm::kRing, 16, 64, network), 2 * 16 * 0.75);
+}
+
 TEST(Collectives, NamesAreThere) {
   for (const char* word : {"ring", "tree", "hierarchical", "in-network"}) EXPECT_STREQ(name_of(algorithm_of(word)), word);
   EXPECT_THROW(algorithm_of("star"), ConfigError);
@@ -123,6 +149,32 @@ TEST(StepModel, StagesShareTheUpdateAndHandOut) {
   // A gather takes 0.25 s. Forward waits for its first one, the second is hidden; so does backward; then the last gradient.
   s.stage = 3;
   EXPECT_EQ(predict(t, s).exposed, 0.25 + 0.25 + 0.25 + 0.0625 / 128);
+}
+
+TEST(StepModel, ACopyOnEveryNodeSendsNothingAfterTheUpdate) {
+  Timeline t = two_buckets();
+  t.parameters = 32;  // 128 bytes
+  // Two nodes of two: 128 bytes a second inside, 32 between.
+  Scenario s{4, 1, 1, Algorithm::kHierarchical, {{0, 128}, {0, 32}, 2, 40}, 0, true};
+  EXPECT_EQ(s.sharers(), 2);
+  EXPECT_EQ(predict(t, s).optimizer, 0.25);
+  // A bucket: 32 / 128 inside and 32 / 32 between; the first is ready at 2 and over at 3.25, the second at 4.5. Then half of the parameters
+  // inside, and the squares: 1/16 byte, all-reduced.
+  const double squares = 0.0625 / 128 + 0.0625 / 2 / 32;
+  EXPECT_EQ(predict(t, s).exposed, 1.5 + 0.5 + squares);
+  EXPECT_EQ(between_bytes(t, s), 64 + 0.0625 / 2);
+  s.by_node = false;  // a bucket takes 0.25 + 0.5 and is over at 3.75; the parameters 0.5 inside and 1 between
+  EXPECT_EQ(s.sharers(), 4);
+  EXPECT_EQ(predict(t, s).exposed, 0.75 + 1.5 + squares);
+  EXPECT_EQ(between_bytes(t, s), 64 + 0.0625 / 2);  // as many, but half of them when nothing hides them
+  // At stage 3 parameters are gathered twice a leaf, inside alone or between as well.
+  s.stage = 3;
+  s.leaves = 2;
+  EXPECT_EQ(between_bytes(t, s), 32 + 4 * 32 + 0.0625 / 2);
+  s.by_node = true;
+  EXPECT_EQ(between_bytes(t, s), 64 + 0.0625 / 2);
+  s.ranks = 2;
+  EXPECT_EQ(between_bytes(t, s), 0);
 }
 
 TEST(StepModel, RanksThatShareCoresTakeTurns) {

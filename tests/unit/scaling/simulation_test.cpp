@@ -146,6 +146,25 @@ TEST(Simulation, RowsAndAdvice) {
   EXPECT_THAT(simulation_picture(all), HasSubstr("stage 1, 8 ranks"));
 }
 
+TEST(Simulation, ACopyOnEveryNode) {
+  Simulation s;
+  s.ranks = {2, 8};
+  s.stages = {0, 2};
+  s.network = {{0, 1024}, {0, 1024}, 2, 40};
+  const auto figure = [](const Json& all, size_t row, const char* name) { return all.at("rows")[row].at(name).get<double>(); };
+  const Json world = simulate(long_backward(), s);
+  s.by_node = true;
+  const Json node = simulate(long_backward(), s);
+  EXPECT_EQ(world.at("shard_group"), "world");
+  EXPECT_EQ(node.at("shard_group"), "node");
+  EXPECT_THAT(simulation_text(node), HasSubstr("engine.shard_group: node"));
+  for (const size_t same : {0, 1, 2}) EXPECT_EQ(node.at("rows")[same], world.at("rows")[same]) << same;  // one node, or nothing shared out
+  EXPECT_EQ(figure(world, 3, "state_bytes"), 4 * 256 + 12 * 256 / 8);
+  EXPECT_EQ(figure(node, 3, "state_bytes"), 4 * 256 + 12 * 256 / 2);
+  EXPECT_EQ(figure(node, 1, "between_bytes"), 0);
+  EXPECT_EQ(figure(node, 3, "between_bytes"), (2 * 1024 / 2 + 2 * 0.5 / 2) * 3 / 4);  // gradients and squares, over 4 nodes
+}
+
 TEST(Simulation, OfEqualRanksTheMoreEfficientStageIsNamed) {
   Simulation s;
   s.ranks = {4};
