@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Two hosts of two ranks each. Where the link goes down or a rank stops, all ranks of both hosts end with 8 and name whom they miss;
 # where all ranks of a host die, the other host records it with 7 before the launcher ends it too; a link that is only slow is no fault.
-# Usage: faults.sh FMTRAIN SOURCE link|stop|kill_host|kill_host_loading|power_cut|slow
+# link_copies: link, with a copy of the state on every host, which speak through communicators of their own.
+# Usage: faults.sh FMTRAIN SOURCE link|link_copies|stop|kill_host|kill_host_loading|power_cut|slow
 set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/multihost/hosts.sh"
 export FMTRAIN_WAIT_LIMIT=8 FMTRAIN_STEP_LIMIT=5 FMTRAIN_WATCH_PERIOD=0.2
+group=world
+if [[ $3 == *_copies ]]; then group=node; fi
 if [[ $3 == kill_host* ]]; then unset FMTRAIN_WATCH_PERIOD; fi  # the launcher leaves 2 s: the program's own period must be short enough
 
 ranks() { pgrep -f "^$fmtrain .*run.dir=$work/" || true; }
@@ -26,7 +29,7 @@ wait_for() {  # SECONDS CONDITION WHAT
 }
 launch() {
   rm -rf "$work/run" "$work/ranks"
-  on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=1000000)" > "$work/output" 2>&1 &
+  on h1 mpirun --output-filename "$work/ranks" --host h1:2,h2:2 "$(training run 100000 --set checkpoint.every=1000000 --set engine.shard_group="$group")" > "$work/output" 2>&1 &
   job=$!
 }
 start() {
@@ -53,6 +56,7 @@ link() {
   expect 'rank [01] on h1 waits for rank [23] on h2' "$(said 0) $(said 1)"
   expect 'rank [23] on h2 waits for rank [01] on h1' "$(said 2) $(said 3)"
 }
+link_copies() { link; }
 stop() {
   kill -STOP "$(rank 3)"
   ended 15
