@@ -35,6 +35,14 @@ void take_steps(const Case& c, Engine& engine, TaskModel& model, const Communica
 
 }  // namespace
 
+Case with_rule(Case c, const Rule& rule) {
+  c.optimizer.name = rule.optimizer;
+  c.optimizer.layer_decay = rule.layer_decay;
+  c.optimizer.ema = rule.ema;
+  c.l2_start = rule.l2_start;
+  return c;
+}
+
 std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm) {
   if (c.stage == 0) return make_replicated_engine(model, comm, c.optimizer, true, c.l2_start, c.offload);
   const ShardGroups groups(comm, c.per_node > 0 ? ShardGroup::kNode : ShardGroup::kWorld, "h");

@@ -39,6 +39,14 @@ struct Case {
   std::function<void(Engine&, TaskModel&)> after_step = {};
 };
 
+/// What an update may be besides AdamW with one learning rate.
+struct Rule {
+  const char* name;
+  OptimizerName optimizer;
+  double layer_decay, l2_start, ema = 0;
+};
+Case with_rule(Case c, const Rule& rule);
+
 std::unique_ptr<Engine> engine_of(const Case& c, TaskModel& model, Communicator& comm);
 
 /// Puts the pieces of one rank where they belong in the whole.

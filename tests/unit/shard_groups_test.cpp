@@ -15,13 +15,6 @@
 namespace fmtrain {
 namespace {
 
-/// What an update may be.
-struct Rule {
-  const char* name;
-  OptimizerName optimizer;
-  double layer_decay, l2_start, ema = 0;
-};
-
 /// Hosts of 1, 2 or 4 ranks, each with a copy of its own.
 class Copies : public testing::TestWithParam<Rule> {
  protected:
@@ -29,11 +22,7 @@ class Copies : public testing::TestWithParam<Rule> {
     Case c{stage, ranks};
     c.per_node = per_node;
     c.precision = precision;
-    c.optimizer.name = GetParam().optimizer;
-    c.optimizer.layer_decay = GetParam().layer_decay;
-    c.optimizer.ema = GetParam().ema;
-    c.l2_start = GetParam().l2_start;
-    return c;
+    return with_rule(c, GetParam());
   }
   static std::string name(const Case& c) {
     return "stage " + std::to_string(c.stage) + " on " + std::to_string(c.ranks) + " of " + std::to_string(c.per_node) + " a host";

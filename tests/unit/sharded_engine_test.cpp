@@ -25,22 +25,12 @@ TEST_P(Stages, HaveTheBitsOfStage0OnOneRank) {
 
 INSTANTIATE_TEST_SUITE_P(Freezing, Stages, testing::Values(false, true));
 
-/// What an update may be besides AdamW with one learning rate.
-struct Rule {
-  const char* name;
-  OptimizerName optimizer;
-  double layer_decay, l2_start, ema = 0;
-};
 class Rules : public testing::TestWithParam<Rule> {
  protected:
   static Case with(int stage, int ranks, bool offload = false) {
     Case c{stage, ranks};
     c.offload = offload;
-    c.optimizer.name = GetParam().optimizer;
-    c.optimizer.layer_decay = GetParam().layer_decay;
-    c.optimizer.ema = GetParam().ema;
-    c.l2_start = GetParam().l2_start;
-    return c;
+    return with_rule(c, GetParam());
   }
 };
 
