@@ -4,45 +4,25 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <map>
 
-#include "comm/gather.h"
 #include "comm/gpu.h"
 #include "comm/nccl_communicator.h"
 #include "runtime/errors.h"
+#include "runtime/preflight/gather.h"
 
 namespace fmtrain {
 namespace {
 
-/// A placement as bytes, for the exchange between ranks.
-struct Card {
-  int32_t rank, gpu;
-  char host[64], uuid[56];
-};
-
-std::vector<Placement> gathered(Communicator& comm, const Placement& mine) {
-  Card card{mine.rank, mine.gpu, {}, {}};
-  std::strncpy(card.host, mine.host.c_str(), sizeof card.host - 1);
-  std::strncpy(card.uuid, mine.uuid.c_str(), sizeof card.uuid - 1);
-  std::vector<Placement> placements;
-  for (const auto& row : gather_rows(comm, {reinterpret_cast<const char*>(&card), sizeof card}, sizeof card)) {
-    std::memcpy(&card, row.data(), sizeof card);
-    placements.push_back({card.rank, card.host, card.gpu, card.uuid});
-  }
-  return placements;
+std::string line(const RankPlace& p) {
+  return "\n  rank " + std::to_string(p.rank) + "  " + p.host + "  " + (p.gpu < 0 ? "no GPU" : device_of(p) + "  " + p.uuid);
 }
 
-std::string line(const Placement& p) {
-  return "\n  rank " + std::to_string(p.rank) + "  " + p.host + "  " +
-         (p.gpu < 0 ? "no GPU" : "cuda:" + std::to_string(p.gpu) + "  " + p.uuid);
-}
-
-std::string table(const std::vector<Placement>& placements) {
+std::string table(const std::vector<RankPlace>& places) {
   constexpr size_t kLines = 32;
   std::string text;
-  for (size_t i = 0; i < placements.size() && i < kLines; ++i) text += line(placements[i]);
-  return placements.size() > kLines ? text + "\n  and " + std::to_string(placements.size() - kLines) + " more" : text;
+  for (size_t i = 0; i < places.size() && i < kLines; ++i) text += line(places[i]);
+  return places.size() > kLines ? text + "\n  and " + std::to_string(places.size() - kLines) + " more" : text;
 }
 
 /// The same bits for the same work, and full fp32 in products. Before the first product on a GPU.
@@ -68,16 +48,16 @@ int gpu_of(Device wanted, int local_rank, int visible) {
   return local_rank % visible;
 }
 
-void check_placements(const std::vector<Placement>& placements, bool shared) {
-  std::vector<Placement> without;
-  std::map<std::string, std::vector<Placement>> by_gpu;
-  for (const auto& p : placements)
+void check_placements(const std::vector<RankPlace>& places, bool shared) {
+  std::vector<RankPlace> without;
+  std::map<std::string, std::vector<RankPlace>> by_gpu;
+  for (const auto& p : places)
     if (p.gpu < 0) without.push_back(p);
     else by_gpu[p.uuid].push_back(p);
   if (!without.empty() && !by_gpu.empty())
     throw ConfigError("some ranks see a GPU and these do not:" + table(without) +
                       "\nstart ranks on hosts with a GPU only, or set engine.device: cpu");
-  std::vector<Placement> crowded;
+  std::vector<RankPlace> crowded;
   for (const auto& [uuid, ranks] : by_gpu)
     if (ranks.size() > 1) crowded.insert(crowded.end(), ranks.begin(), ranks.end());
   if (crowded.empty() || shared) return;
@@ -87,17 +67,20 @@ void check_placements(const std::vector<Placement>& placements, bool shared) {
 
 DeviceWorld make_device_world(Device wanted, std::unique_ptr<Communicator> host, int local_rank, const std::string& host_name,
                               bool share_gpus) {
-  if (wanted == Device::kCpu) return {std::move(host), "cpu"};
+  if (wanted == Device::kCpu) return {std::move(host)};
   const auto gpus = visible_gpus();
   const int gpu = gpu_of(wanted, local_rank, static_cast<int>(gpus.size()));
-  const Placement mine{host->rank(), host_name, gpu, gpu < 0 ? "" : gpus[static_cast<size_t>(gpu)].uuid};
-  check_placements(gathered(*host, mine), share_gpus && nccl_lets_ranks_share_a_gpu());
-  if (gpu < 0) return {std::move(host), "cpu"};
+  RankPlace mine{host->rank(), local_rank, host_name, gpu};
+  if (gpu >= 0) mine.uuid = gpus[static_cast<size_t>(gpu)].uuid;
+  std::vector<RankPlace> places;
+  for (const auto& place : gather_json(*host, place_json(mine))) places.push_back(place_from_json(place));
+  check_placements(places, share_gpus && nccl_lets_ranks_share_a_gpu());
+  if (gpu < 0) return {std::move(host)};
   make_gpus_deterministic();
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(gpu));
   c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // else every rank also makes a context on GPU 0
   auto comm = host->size() == 1 ? make_single_communicator(device) : make_nccl_communicator(std::move(host), device);
-  return {std::move(comm), device.str()};
+  return {std::move(comm), gpu, device.str()};
 }
 
 }  // namespace fmtrain

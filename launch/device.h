@@ -6,28 +6,22 @@
 
 #include "comm/communicator.h"
 #include "runtime/config/config.h"
+#include "runtime/preflight/places.h"
 
 namespace fmtrain {
-
-/// Where one rank works.
-struct Placement {
-  int rank = 0;
-  std::string host;
-  int gpu = -1;      ///< index among the GPUs the rank sees; -1: the CPU
-  std::string uuid;  ///< of the GPU; empty on the CPU
-};
 
 /// The GPU of a rank that sees `visible` of them: local_rank modulo visible (a launcher that shows each rank its own gives
 /// every rank index 0); -1 for the CPU. Throws ConfigError for Device::kCuda where there is none.
 int gpu_of(Device wanted, int local_rank, int visible);
 
 /// All ranks on the CPU, or each on a GPU of its own (`shared`: GPUs may have several). Else ConfigError with a table of the
-/// placements at fault: rank, host, device.
-void check_placements(const std::vector<Placement>& placements, bool shared);
+/// places at fault: rank, host, device.
+void check_placements(const std::vector<RankPlace>& places, bool shared);
 
 struct DeviceWorld {
   std::unique_ptr<Communicator> comm;  ///< for the tensors of the device
-  std::string device;                  ///< "cpu" or "cuda:N"
+  int gpu = -1;                        ///< index among the GPUs that the rank sees; -1: the CPU
+  std::string device = "cpu";          ///< or "cuda:N"
 };
 
 /// Collective over `host`. `share_gpus`: a GPU may have several ranks, where NCCL can do that. For a GPU also: deterministic

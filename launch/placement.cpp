@@ -1,27 +1,29 @@
 #include "launch/placement.h"
 
-#include <fstream>
+#include <sched.h>
 
 #include "comm/gather.h"
 
 namespace fmtrain {
 
-std::string allowed_cpus() {
-  std::ifstream status("/proc/thread-self/status");
-  const std::string name = "Cpus_allowed_list:\t";
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(name)) return line.substr(name.size());
-  return "unknown";
+std::vector<int> own_cores() {
+  cpu_set_t set;
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cores;  // more cores than the set holds
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  return cores;
 }
 
-std::string line_of(const Place& place) {
+std::string line_of(const RankPlace& place) {
   constexpr size_t kCpus = 60;
-  const std::string cpus = place.cpus.size() > kCpus ? place.cpus.substr(0, kCpus) + "..." : place.cpus;
+  std::string cpus = place.cores.empty() ? "unknown" : ranges_text(place.cores);
+  if (cpus.size() > kCpus) cpus = cpus.substr(0, kCpus) + "...";
   return "rank " + std::to_string(place.rank) + ", local rank " + std::to_string(place.local_rank) + " on " + place.host + ": " +
-         place.device + ", " + std::to_string(place.threads) + (place.threads == 1 ? " thread" : " threads") + ", CPUs " + cpus;
+         device_of(place) + ", " + std::to_string(place.threads) + (place.threads == 1 ? " thread" : " threads") + ", CPUs " + cpus;
 }
 
-std::vector<std::string> placement_lines(Communicator& comm, const Place& mine) {
+std::vector<std::string> placement_lines(Communicator& comm, const RankPlace& mine) {
   constexpr size_t kBytes = 384, kLines = 32;  // a host's name has at most 255
   auto rows = gather_rows(comm, line_of(mine), kBytes);
   for (auto& row : rows) row.resize(row.find_last_not_of('\0') + 1);

@@ -5,23 +5,17 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "runtime/preflight/places.h"
 
 namespace fmtrain {
 
-struct Place {
-  int rank = 0, local_rank = 0;  ///< local: among the ranks of this host
-  std::string host, device;      ///< "cpu" or "cuda:N"
-  int threads = 1;
-  std::string cpus;              ///< affinity mask, as a list
-};
-
-/// The logical CPUs on which this thread may run, as Linux lists them: "0-3,8"; "unknown" where it does not say.
-std::string allowed_cpus();
+/// The logical CPUs on which this thread may run, ascending; empty where the system does not say.
+std::vector<int> own_cores();
 
 /// "rank 3, local rank 1 on HOST: cuda:1, 4 threads, CPUs 8-11"; a long list of CPUs ends with "...".
-std::string line_of(const Place& place);
+std::string line_of(const RankPlace& place);
 
 /// Collective. A line a rank, in their order; after 32 of them one that counts the others.
-std::vector<std::string> placement_lines(Communicator& comm, const Place& mine);
+std::vector<std::string> placement_lines(Communicator& comm, const RankPlace& mine);
 
 }  // namespace fmtrain

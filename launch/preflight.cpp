@@ -1,6 +1,5 @@
 #include "launch/preflight.h"
 
-#include <sched.h>
 #include <sys/statvfs.h>
 
 #include <chrono>
@@ -10,6 +9,7 @@
 #include "comm/mpi_communicator.h"
 #include "launch/device.h"
 #include "launch/environment.h"
+#include "launch/placement.h"
 #include "launch/trial_read.h"
 #include "launch/versions.h"
 #include "launch/world.h"
@@ -22,15 +22,6 @@ namespace fmtrain {
 namespace {
 
 constexpr std::chrono::seconds kMessage{60};  ///< longest message between two hosts
-
-std::vector<int> own_cores() {
-  cpu_set_t set;
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return cores;  // more cores than the set holds
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  return cores;
-}
 
 int64_t shm_room() {
   struct statvfs space {};
@@ -67,10 +58,8 @@ PreflightRank this_rank(const Config& config, const MpiSession& session, const R
   return rank;
 }
 
-std::string device_fault(const std::vector<Place>& places) try {
-  std::vector<Placement> placements;
-  for (const auto& p : places) placements.push_back({p.rank, p.host, p.gpu, p.uuid});
-  check_placements(placements, gpu_sharing_wanted() && nccl_lets_ranks_share_a_gpu());
+std::string device_fault(const std::vector<RankPlace>& places) try {
+  check_placements(places, gpu_sharing_wanted() && nccl_lets_ranks_share_a_gpu());
   return "";
 } catch (const ConfigError& error) {
   return error.what();

@@ -272,8 +272,8 @@ int run(const std::function<Config()>& load, const CheckAction& action, bool ali
     join(world, ending, *config, session ? &*session : nullptr, alike);
     options.device = ending.device;
     set_threads(*config, options, session ? session->local_size() : 1);
-    options.placement = placement_lines(*world.comm, {ending.rank, session ? session->local_rank() : 0, ending.host, ending.device,
-                                                      options.threads, allowed_cpus()});
+    options.placement = placement_lines(*world.comm, {ending.rank, session ? session->local_rank() : 0, ending.host, world.device.gpu, "",
+                                                      options.threads, own_cores()});
     set_stop(*config, options);
     const ExitCode code = action(*config, *world.comm, options, session ? &*session : nullptr);
     if (ending.rank == 0) ending.record(code, reason_of(code));

@@ -1,5 +1,5 @@
 # The device path. What needs no GPU runs everywhere; the programs with label gpu end with 77 (skipped) where none is there.
-fmtrain_test(gpu_parts_test LIBRARY fmtrain_comm LABELS unit TIMEOUT 120 SOURCES unit/gpu_parts_test.cpp ${CMAKE_SOURCE_DIR}/launch/device.cpp)
+fmtrain_test(gpu_parts_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/gpu_parts_test.cpp ${CMAKE_SOURCE_DIR}/launch/device.cpp)
 target_link_libraries(gpu_parts_test PRIVATE fmtrain_models fmtrain_base)
 if(FMTRAIN_CUDA)
   function(fmtrain_gpu_program name)       # name LIBRARIES... SOURCES...

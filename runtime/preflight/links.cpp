@@ -6,16 +6,12 @@
 #include <cmath>
 #include <set>
 
+#include "runtime/percentile.h"
+
 namespace fmtrain {
 namespace {
 
 constexpr double kSkew = 1.0;  ///< seconds
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 std::map<int, double> best_rates(const std::vector<PairFigures>& pairs) {
   std::map<int, double> best;
@@ -27,7 +23,8 @@ std::map<int, double> best_rates(const std::vector<PairFigures>& pairs) {
 double usual_rate(const std::vector<PairFigures>& pairs) {
   std::vector<double> rates;
   for (const auto& [rank, rate] : best_rates(pairs)) rates.push_back(rate);
-  return rates.empty() ? 0 : median(std::move(rates));
+  std::sort(rates.begin(), rates.end());
+  return rates.empty() ? 0 : percentile(rates, 0.5);
 }
 
 /// Hosts all of whose pairs are slow, where some host has one that is not.

@@ -11,17 +11,17 @@ namespace {
 
 constexpr const char* kBind = "mpirun --map-by slot:PE={0} --bind-to core, or srun --cpus-per-task={0} --cpu-bind=cores";
 
-std::vector<std::vector<Place>> by_host(const std::vector<Place>& places) {
-  std::vector<std::vector<Place>> groups;
+std::vector<std::vector<RankPlace>> by_host(const std::vector<RankPlace>& places) {
+  std::vector<std::vector<RankPlace>> groups;
   for (const auto& host : hosts_of(places)) {
     auto& group = groups.emplace_back();
-    std::copy_if(places.begin(), places.end(), std::back_inserter(group), [&](const Place& p) { return p.host == host; });
+    std::copy_if(places.begin(), places.end(), std::back_inserter(group), [&](const RankPlace& p) { return p.host == host; });
   }
   return groups;
 }
 
 /// Cores that the ranks of one host may use together; empty: one of them does not know.
-std::set<int> cores_of(const std::vector<Place>& group) {
+std::set<int> cores_of(const std::vector<RankPlace>& group) {
   std::set<int> all;
   for (const auto& p : group) {
     if (p.cores.empty()) return {};
@@ -30,13 +30,13 @@ std::set<int> cores_of(const std::vector<Place>& group) {
   return all;
 }
 
-int most_threads(const std::vector<Place>& group) {
+int most_threads(const std::vector<RankPlace>& group) {
   return std::max_element(group.begin(), group.end(), [](const auto& a, const auto& b) { return a.threads < b.threads; })
       ->threads;
 }
 
 /// Two ranks of one host that have the same single core.
-void find_shared_core(const std::vector<Place>& group, Row& row) {
+void find_shared_core(const std::vector<RankPlace>& group, Row& row) {
   std::map<int, std::vector<int>> alone;
   for (const auto& p : group)
     if (p.cores.size() == 1) alone[p.cores[0]].push_back(p.rank);
@@ -49,7 +49,7 @@ void find_shared_core(const std::vector<Place>& group, Row& row) {
   }
 }
 
-void find_too_many_threads(const std::vector<Place>& group, Row& row) {
+void find_too_many_threads(const std::vector<RankPlace>& group, Row& row) {
   const auto cores = cores_of(group);
   if (cores.empty()) return;
   int threads = 0;
@@ -75,19 +75,21 @@ void find_too_many_threads(const std::vector<Place>& group, Row& row) {
 
 }  // namespace
 
-Json place_json(const Place& p) {
+std::string device_of(const RankPlace& p) { return p.gpu < 0 ? "cpu" : fmt::format("cuda:{}", p.gpu); }
+
+Json place_json(const RankPlace& p) {
   return {{"rank", p.rank},
           {"host", p.host},
           {"local_rank", p.local_rank},
-          {"device", p.gpu < 0 ? "cpu" : fmt::format("cuda:{}", p.gpu)},
+          {"device", device_of(p)},
           {"uuid", p.uuid},
           {"threads", p.threads},
           {"cores", p.cores},
           {"shm_free", p.shm_free}};
 }
 
-Place place_from_json(const Json& json) {
-  Place p;
+RankPlace place_from_json(const Json& json) {
+  RankPlace p;
   p.rank = json.at("rank");
   p.host = json.at("host");
   p.local_rank = json.at("local_rank");
@@ -106,20 +108,20 @@ std::string ranges_text(const std::vector<int>& numbers) {
     size_t last = i;
     while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
     text += fmt::format("{}{}", text.empty() ? "" : ",", numbers[i]);
-    if (last > i) text += fmt::format("{}{}", last == i + 1 ? "," : "-", numbers[last]);
+    if (last > i) text += fmt::format("-{}", numbers[last]);
     i = last + 1;
   }
   return text;
 }
 
-std::vector<std::string> hosts_of(const std::vector<Place>& places) {
+std::vector<std::string> hosts_of(const std::vector<RankPlace>& places) {
   std::vector<std::string> hosts;
   for (const auto& p : places)
     if (std::find(hosts.begin(), hosts.end(), p.host) == hosts.end()) hosts.push_back(p.host);
   return hosts;
 }
 
-std::vector<int> leaders_of(const std::vector<Place>& places) {
+std::vector<int> leaders_of(const std::vector<RankPlace>& places) {
   std::set<std::string> seen;
   std::vector<int> leaders;
   for (const auto& p : places)
@@ -139,7 +141,7 @@ Row judge_launcher(int launched, int ranks, int hosts) {
   return row;
 }
 
-Row judge_placement(const std::vector<Place>& places) {
+Row judge_placement(const std::vector<RankPlace>& places) {
   Row row{"placement", Status::kOk, "", ""};
   const auto groups = by_host(places);
   size_t least = SIZE_MAX, most = 0;
@@ -157,7 +159,7 @@ Row judge_placement(const std::vector<Place>& places) {
   return row;
 }
 
-Row judge_devices(const std::vector<Place>& places, const std::string& fault) {
+Row judge_devices(const std::vector<RankPlace>& places, const std::string& fault) {
   Row row{"devices", Status::kOk, "", ""};
   std::set<std::string> gpus;
   for (const auto& p : places)
@@ -176,7 +178,7 @@ Row judge_devices(const std::vector<Place>& places, const std::string& fault) {
   return row;
 }
 
-Row judge_shared_memory(const std::vector<Place>& places, int64_t needed_by_rank, int64_t needed_once) {
+Row judge_shared_memory(const std::vector<RankPlace>& places, int64_t needed_by_rank, int64_t needed_once) {
   Row row{"shared memory", Status::kOk, "", ""};
   const auto mib = [](int64_t bytes) { return bytes >> 20; };
   int64_t tightest = INT64_MAX, least = -1;

@@ -170,7 +170,7 @@ class Checks {
     try {
       if (comm_.rank() == 0) help_.trial_read(config_);
       const auto local = std::count_if(result_.places.begin(), result_.places.end(),
-                                       [&](const Place& p) { return p.host == rank_.place.host; });
+                                       [&](const RankPlace& p) { return p.host == rank_.place.host; });
       facts_ = dry_run(config_, {comm_.size(), static_cast<int>(local), options_.memory, result_.places[0].gpu >= 0});
       return dry_facts(facts_, "", ExitCode::kOk);
     } catch (const Error& error) {

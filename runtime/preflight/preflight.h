@@ -16,7 +16,7 @@ namespace fmtrain {
 
 /// What a rank knows of itself and of the launcher.
 struct PreflightRank {
-  Place place;
+  RankPlace place;
   std::string device_fault;    ///< why it has no device, "" if it has one
   std::string config_fault;    ///< why the config cannot be read, "" if it could
   std::string program, libraries;  ///< hashes
@@ -36,7 +36,7 @@ struct PreflightHelp {
   PairChannel& channel;
   FileOps& files;
   /// The same text on all ranks: "" where each has a device of its own or none has any.
-  std::function<std::string(const std::vector<Place>&)> device_fault;
+  std::function<std::string(const std::vector<RankPlace>&)> device_fault;
   /// On rank 0, before data are opened (launch/trial_read.h).
   std::function<void(const Config&)> trial_read;
   /// Collective: the communicator of GPUs, where there are any.

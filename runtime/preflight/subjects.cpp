@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "runtime/percentile.h"
+
 namespace fmtrain {
 namespace {
 
@@ -113,8 +115,8 @@ double logged_step_seconds(FileOps& files, const std::string& run_dir) {
     if (seconds.empty()) return 0;  // none, or one that another program wrote
   }
   if (seconds.empty()) return 0;
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<int64_t>(seconds.size() / 2), seconds.end());
-  return seconds[seconds.size() / 2];
+  std::sort(seconds.begin(), seconds.end());
+  return percentile(seconds, 0.5);
 }
 
 }  // namespace fmtrain

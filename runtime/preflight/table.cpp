@@ -15,7 +15,7 @@ int64_t count(const std::vector<Row>& rows, Status status) {
   return std::count_if(rows.begin(), rows.end(), [&](const Row& row) { return row.status == status; });
 }
 
-std::string placement_text(const std::vector<Place>& places) {
+std::string placement_text(const std::vector<RankPlace>& places) {
   constexpr size_t kShown = 64;
   size_t width = 4;
   for (const auto& p : places) width = std::max(width, p.host.size());
@@ -24,7 +24,7 @@ std::string placement_text(const std::vector<Place>& places) {
   for (size_t i = 0; i < places.size() && i < kShown; ++i) {
     const auto& p = places[i];
     text += fmt::format("{:>5}  {:<{}}  {:>5}  {:<7} {:>7}  {}\n", p.rank, p.host, width, p.local_rank,
-                        p.gpu < 0 ? "cpu" : fmt::format("cuda:{}", p.gpu), p.threads,
+                        device_of(p), p.threads,
                         (p.cores.empty() ? "unknown" : ranges_text(p.cores)) + (p.uuid.empty() ? "" : "  " + p.uuid));
   }
   return places.size() > kShown ? text + fmt::format("and {} ranks more (--json lists all)\n", places.size() - kShown) : text;

@@ -9,7 +9,7 @@
 namespace fmtrain {
 
 struct Preflight {
-  std::vector<Place> places;  ///< by rank
+  std::vector<RankPlace> places;  ///< by rank
   std::vector<Row> rows;
   Json run;                   ///< of dry_run, for this world; null where it could not be made
   double seconds = 0;         ///< that all checks took

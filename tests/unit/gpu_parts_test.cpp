@@ -117,9 +117,12 @@ TEST(DeviceChoice, GpusGoRoundByLocalRank) {
   EXPECT_THROW(gpu_of(Device::kCuda, 0, 0), ConfigError);
 }
 
-std::string refusal(const std::vector<Placement>& placements, bool shared = false) {
+/// Of rank, host, GPU and its name.
+RankPlace at(int rank, const char* host, int gpu, const char* uuid) { return {rank, 0, host, gpu, uuid}; }
+
+std::string refusal(const std::vector<RankPlace>& places, bool shared = false) {
   try {
-    check_placements(placements, shared);
+    check_placements(places, shared);
   } catch (const ConfigError& error) {
     return error.what();
   }
@@ -127,24 +130,24 @@ std::string refusal(const std::vector<Placement>& placements, bool shared = fals
 }
 
 TEST(DeviceChoice, RanksOnGpusOfTheirOwnOrAllOnTheCpu) {
-  EXPECT_EQ(refusal({{0, "a", 0, "GPU-1"}, {1, "a", 1, "GPU-2"}, {2, "b", 0, "GPU-3"}}), "");
-  EXPECT_EQ(refusal({{0, "a", 0, "GPU-1"}, {1, "a", 0, "GPU-2"}}), "");  // each sees its own as number 0
-  EXPECT_EQ(refusal({{0, "a", -1, ""}, {1, "a", -1, ""}}), "");
+  EXPECT_EQ(refusal({at(0, "a", 0, "GPU-1"), at(1, "a", 1, "GPU-2"), at(2, "b", 0, "GPU-3")}), "");
+  EXPECT_EQ(refusal({at(0, "a", 0, "GPU-1"), at(1, "a", 0, "GPU-2")}), "");  // each sees its own as number 0
+  EXPECT_EQ(refusal({at(0, "a", -1, ""), at(1, "a", -1, "")}), "");
 }
 
 TEST(DeviceChoice, TwoRanksOnOneGpuAreNamed) {
-  const std::vector<Placement> placements{{0, "a", 0, "GPU-1"}, {1, "a", 1, "GPU-2"}, {2, "a", 0, "GPU-1"}};
-  EXPECT_EQ(refusal(placements),
+  const std::vector<RankPlace> places{at(0, "a", 0, "GPU-1"), at(1, "a", 1, "GPU-2"), at(2, "a", 0, "GPU-1")};
+  EXPECT_EQ(refusal(places),
             "these ranks share a GPU, and each needs one of its own:\n  rank 0  a  cuda:0  GPU-1\n  rank 2  a  cuda:0  GPU-1\n"
             "start as many ranks a host as it has GPUs, or set engine.device: cpu");
-  EXPECT_EQ(refusal(placements, true), "");
+  EXPECT_EQ(refusal(places, true), "");
 }
 
 TEST(DeviceChoice, RanksWithoutAGpuAmongOthersAreNamed) {
-  EXPECT_THAT(refusal({{0, "a", 0, "GPU-1"}, {1, "b", -1, ""}}, true),
+  EXPECT_THAT(refusal({at(0, "a", 0, "GPU-1"), at(1, "b", -1, "")}, true),
               testing::HasSubstr("these do not:\n  rank 1  b  no GPU\n"));
-  std::vector<Placement> many{{0, "a", 0, "GPU-1"}};
-  for (int r = 1; r <= 40; ++r) many.push_back({r, "b", -1, ""});
+  std::vector<RankPlace> many{at(0, "a", 0, "GPU-1")};
+  for (int r = 1; r <= 40; ++r) many.push_back(at(r, "b", -1, ""));
   EXPECT_THAT(refusal(many), testing::AllOf(testing::HasSubstr("rank 32  b"), testing::HasSubstr("and 8 more"),
                                             testing::Not(testing::HasSubstr("rank 33"))));
 }

@@ -14,14 +14,18 @@ namespace {
 using testing::ElementsAre;
 
 TEST(Placement, ALineSaysWhatARankHas) {
-  EXPECT_EQ(line_of({3, 1, "n2", "cuda:1", 4, "8-11"}), "rank 3, local rank 1 on n2: cuda:1, 4 threads, CPUs 8-11");
-  EXPECT_EQ(line_of({0, 0, "n1", "cpu", 1, "0"}), "rank 0, local rank 0 on n1: cpu, 1 thread, CPUs 0");
+  EXPECT_EQ(line_of({3, 1, "n2", 1, "GPU-9", 4, {8, 9, 10, 11}}), "rank 3, local rank 1 on n2: cuda:1, 4 threads, CPUs 8-11");
+  EXPECT_EQ(line_of({0, 0, "n1", -1, "", 1, {0}}), "rank 0, local rank 0 on n1: cpu, 1 thread, CPUs 0");
+}
+
+TEST(Placement, UnknownCpusAreSaidToBe) {
+  EXPECT_THAT(line_of({0, 0, "n1", -1, "", 1, {}}), testing::EndsWith(", CPUs unknown"));
 }
 
 TEST(Placement, ALongListIsCut) {
-  std::string odd = "1";
-  for (int cpu = 3; cpu < 200; cpu += 2) odd.append(",").append(std::to_string(cpu));
-  const auto line = line_of({0, 0, "n1", "cpu", 1, odd});
+  std::vector<int> odd;
+  for (int cpu = 1; cpu < 200; cpu += 2) odd.push_back(cpu);
+  const auto line = line_of({0, 0, "n1", -1, "", 1, odd});
   EXPECT_THAT(line, testing::StartsWith("rank 0, local rank 0 on n1: cpu, 1 thread, CPUs 1,3,5"));
   EXPECT_THAT(line, testing::EndsWith("..."));
   EXPECT_LT(line.size(), 120u);
@@ -38,14 +42,14 @@ TEST(Placement, TheMaskIsTheOneThatLinuxHolds) {
     CPU_ZERO(&one);
     CPU_SET(last, &one);
     ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-    EXPECT_EQ(allowed_cpus(), std::to_string(last));
+    EXPECT_THAT(own_cores(), ElementsAre(last));
   }).join();
 }
 
 TEST(Placement, AllRanksSayTheirsInOrder) {
   run_ranks(3, [](Communicator& comm) {
-    const auto rank = std::to_string(comm.rank());
-    const auto lines = placement_lines(comm, {comm.rank(), 0, "n" + rank, "cpu", 2, rank});
+    const std::string hosts[] = {"n0", "n1", "n2"};
+    const auto lines = placement_lines(comm, {comm.rank(), 0, hosts[comm.rank()], -1, "", 2, {comm.rank()}});
     EXPECT_THAT(lines, ElementsAre("rank 0, local rank 0 on n0: cpu, 2 threads, CPUs 0",
                                    "rank 1, local rank 0 on n1: cpu, 2 threads, CPUs 1",
                                    "rank 2, local rank 0 on n2: cpu, 2 threads, CPUs 2"));
@@ -54,7 +58,9 @@ TEST(Placement, AllRanksSayTheirsInOrder) {
 
 TEST(Placement, OfManyRanksTheRestIsCounted) {
   run_ranks(35, [](Communicator& comm) {
-    const Place longest{comm.rank(), comm.rank(), std::string(255, 'h'), "cpu", 1, std::string(400, '1')};
+    std::vector<int> odd;
+    for (int cpu = 1; cpu < 200; cpu += 2) odd.push_back(cpu);
+    const RankPlace longest{comm.rank(), comm.rank(), std::string(255, 'h'), -1, "", 1, odd};
     const auto lines = placement_lines(comm, longest);
     ASSERT_EQ(lines.size(), 33u);
     EXPECT_THAT(lines[31], testing::AllOf(testing::StartsWith("rank 31,"), testing::EndsWith("...")));

@@ -17,8 +17,8 @@ using testing::IsEmpty;
 
 const HostNames kHosts{{0, "h1"}, {1, "h2"}, {2, "h3"}, {3, "h4"}};
 
-Place place(int rank, const std::string& host, std::vector<int> cores, int threads) {
-  Place p;
+RankPlace place(int rank, const std::string& host, std::vector<int> cores, int threads) {
+  RankPlace p;
   p.rank = rank;
   p.host = host;
   p.cores = std::move(cores);
@@ -110,6 +110,13 @@ TEST(Launcher, ManyWorldsOfOneFail) {
   EXPECT_THAT(row.fix, HasSubstr("--mpi=pmix"));
 }
 
+TEST(Ranges, AreAsLinuxListsCpus) {
+  EXPECT_EQ(ranges_text({}), "");
+  EXPECT_EQ(ranges_text({3}), "3");
+  EXPECT_EQ(ranges_text({0, 1}), "0-1");
+  EXPECT_EQ(ranges_text({0, 1, 2, 3, 8, 10, 11}), "0-3,8,10-11");
+}
+
 TEST(Placement, ThreadsFitTheMasks) {
   EXPECT_EQ(judge_placement({place(0, "a", {0, 1}, 1), place(1, "a", {0, 1}, 1)}).status, Status::kOk);
   EXPECT_EQ(judge_placement({place(0, "a", {0, 1, 2, 3}, 4), place(1, "b", {0, 1, 2, 3}, 4)}).status, Status::kOk);
@@ -131,7 +138,7 @@ TEST(Placement, ARankBoundToOneCoreAndTwoOnTheSame) {
   EXPECT_THAT(bound.fix, HasSubstr("slot:PE=4"));
   const Row same = judge_placement({place(0, "a", {3}, 1), place(1, "a", {3}, 1), place(2, "b", {3}, 1)});
   EXPECT_EQ(same.status, Status::kWarning);
-  EXPECT_THAT(same.details[0], HasSubstr("ranks 0,1 have core 3 alone and share it"));
+  EXPECT_THAT(same.details[0], HasSubstr("ranks 0-1 have core 3 alone and share it"));
   EXPECT_THAT(same.fix, HasSubstr("--bind-to core"));
 }
 
@@ -147,7 +154,7 @@ TEST(Devices, AFaultIsARowWithItsTable) {
 }
 
 TEST(SharedMemory, OfTheRanksOfAHostTogether) {
-  auto places = std::vector<Place>{place(0, "a", {}, 1), place(1, "a", {}, 1), place(2, "b", {}, 1)};
+  auto places = std::vector<RankPlace>{place(0, "a", {}, 1), place(1, "a", {}, 1), place(2, "b", {}, 1)};
   places[0].shm_free = places[1].shm_free = 64 << 20;
   places[2].shm_free = 40 << 20;
   EXPECT_EQ(judge_shared_memory(places, 20 << 20, 20 << 20).status, Status::kOk);
