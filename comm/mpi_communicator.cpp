@@ -48,7 +48,7 @@ struct Range { int64_t first, count; };  ///< elements from a block's base
 
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(Ranks ranks, std::chrono::duration<double> limit)
+  MpiCommunicator(MpiRanks ranks, std::chrono::duration<double> limit)
       : ranks_(std::move(ranks)), limit_(limit), rank_(ranks_.rank), size_(ranks_.size()), exceptions_(std::uncaught_exceptions()),
         map_(ranks_.node_of_rank), mine_(map_.node_of(rank_)),
         node_(node_comm(), map_.ranks(mine_), ranks_.members, ranks_.group, ranks_.promises, limit), messages_(node_, ranks_.comm),
@@ -329,7 +329,7 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  Ranks ranks_;
+  MpiRanks ranks_;
   std::chrono::duration<double> limit_;
   int rank_, size_, exceptions_;
   NodeMap map_;

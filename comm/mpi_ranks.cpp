@@ -29,16 +29,16 @@ std::vector<int> real_nodes(const MpiSession& session) {
 
 }  // namespace
 
-Ranks world_ranks(const MpiSession& session, std::vector<int> node_of_rank) {
+MpiRanks world_ranks(const MpiSession& session, std::vector<int> node_of_rank) {
   if (node_of_rank.empty()) node_of_rank = real_nodes(session);
   auto promises = std::make_shared<Promises>();
   return {MPI_COMM_WORLD, session.rank(), members_of(session), std::move(node_of_rank), Group::kWorld, std::move(promises)};
 }
 
-Ranks part_of(const Ranks& all, int color, Group group) {
+MpiRanks part_of(const MpiRanks& all, int color, Group group) {
   std::vector<int> colors(static_cast<size_t>(all.size()));
   MPI_Allgather(&color, 1, MPI_INT, colors.data(), 1, MPI_INT, all.comm);
-  Ranks part{MPI_COMM_NULL, 0, {}, {}, group, all.promises};
+  MpiRanks part{MPI_COMM_NULL, 0, {}, {}, group, all.promises};
   for (size_t r = 0; r < colors.size(); ++r) {
     if (colors[r] != color) continue;
     if (static_cast<int>(r) == all.rank) part.rank = part.size();

@@ -10,7 +10,7 @@
 
 namespace fmtrain {
 
-struct Ranks {
+struct MpiRanks {
   MPI_Comm comm;                  ///< lives as long
   int rank;                       ///< of this one
   std::vector<Member> members;    ///< by rank
@@ -21,9 +21,9 @@ struct Ranks {
 };
 
 /// Collective: all of the session. node_of_rank: empty for the hosts as they are.
-Ranks world_ranks(const MpiSession& session, std::vector<int> node_of_rank);
+MpiRanks world_ranks(const MpiSession& session, std::vector<int> node_of_rank);
 
 /// Collective over `all`: those that give the same color, in their order. The caller frees its comm.
-Ranks part_of(const Ranks& all, int color, Group group);
+MpiRanks part_of(const MpiRanks& all, int color, Group group);
 
 }  // namespace fmtrain

@@ -7,7 +7,7 @@
 
 #include "launch/commands.h"
 #include "runtime/json.h"
-#include "runtime/scaling/interval.h"
+#include "runtime/scaling/spread.h"
 
 namespace fmtrain {
 
@@ -31,9 +31,6 @@ struct BenchOptions {
 };
 void add_bench_options(CLI::App& command, BenchOptions& options);
 
-/// Of repeated measurements, in their own unit.
-using Spread = Interval;
-inline Spread spread(std::vector<double> values) { return interval_of(std::move(values)); }
 
 /// Seconds of a clock that never goes back.
 double bench_clock();

@@ -157,7 +157,7 @@ SaveTimes measure(CheckpointStore& store, const StateDict& state, const std::str
 Spread of_rounds(const std::vector<SaveTimes>& rounds, double (*value)(const SaveTimes&)) {
   std::vector<double> values;
   for (const auto& r : rounds) values.push_back(value(r));
-  return spread(values);
+  return spread_of(values);
 }
 
 Json report(const std::vector<SaveTimes>& rounds, int64_t bytes) {

@@ -109,7 +109,7 @@ Json report(std::vector<Arm>& arms, int64_t bytes, bool print) {
       bus.push_back(1e-9 * static_cast<double>(bytes) / arm.seconds[i] * arm.bus);
       beside.push_back(arms.back().seconds[i] / arm.seconds[i]);
     }
-    const Spread seconds = spread(arm.seconds), rate = spread(bus), share = spread(arm.share), ratio = spread(beside);
+    const Spread seconds = spread_of(arm.seconds), rate = spread_of(bus), share = spread_of(arm.share), ratio = spread_of(beside);
     Json row{{"arm", arm.name}, {"bytes", bytes}, {"seconds", to_json(seconds)}, {"bus_gb_per_second", to_json(rate)},
              {"algorithm_gb_per_second", 1e-9 * static_cast<double>(bytes) / seconds.median}, {"share_of_in_place", to_json(share)}};
     const bool ours = std::string_view(arm.name) == "all_reduce" && std::string_view(arms.back().name) == "mpi_all_reduce";

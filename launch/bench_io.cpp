@@ -94,7 +94,7 @@ void measure(Arm& arm, int round) {
 }
 
 Json report(const Arm& arm) {
-  const Spread rows = spread(arm.rows_per_second), copies = spread(arm.copies_per_second);
+  const Spread rows = spread_of(arm.rows_per_second), copies = spread_of(arm.copies_per_second);
   std::printf("%-18s %10.0f rows/s (%.0f-%.0f) %8.2f us a row; copying its bytes %6.3f us   %s\n", arm.name, rows.median, rows.least, rows.most,
               1e6 / rows.median, 1e6 / copies.median, arm.meaning);
   return {{"arm", arm.name}, {"meaning", arm.meaning}, {"rows", arm.data->size()}, {"tokens", arm.data->info().tokens},

@@ -150,7 +150,7 @@ void add_round(Found& found, const Json& seen) {
 }
 
 Json line(const char* name, const std::vector<double>& seconds) {
-  const Spread s = spread(seconds);
+  const Spread s = spread_of(seconds);
   std::printf("%-44s %8.1f ms (%.1f-%.1f)\n", name, 1e3 * s.median, 1e3 * s.least, 1e3 * s.most);
   return to_json(s);
 }

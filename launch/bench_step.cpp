@@ -86,7 +86,7 @@ void measure(Arm& arm, const Batch& batch, double flop, int round) {
 }
 
 Json report(const Arm& arm, const Batch& batch, double flop) {
-  const Spread seconds = spread(arm.seconds), share = spread(arm.share);
+  const Spread seconds = spread_of(arm.seconds), share = spread_of(arm.share);
   const auto samples = static_cast<double>(batch.samples());
   std::printf("%-6s %8.1f ms a step (%.1f-%.1f) %8.1f samples/s %6.0f GFLOP/s %5.1f %% of the product's rate (%.1f-%.1f)\n", arm.name, 1e3 * seconds.median,
               1e3 * seconds.least, 1e3 * seconds.most, samples / seconds.median, 1e-9 * flop / seconds.median, 100 * share.median,

@@ -88,7 +88,7 @@ struct Arm {
 };
 
 Json report(const Arm& arm) {
-  const Spread cold = spread(arm.cold), warm = spread(arm.warm);
+  const Spread cold = spread_of(arm.cold), warm = spread_of(arm.warm);
   std::printf("%d thread%s %8.1f MB/s with new caches (%.1f-%.1f) %8.1f MB/s with warm ones (%.1f-%.1f)\n", arm.threads, arm.threads == 1 ? " " : "s",
               cold.median, cold.least, cold.most, warm.median, warm.least, warm.most);
   return {{"threads", arm.threads}, {"cold_mb_per_second", to_json(cold)}, {"warm_mb_per_second", to_json(warm)}};
@@ -116,9 +116,9 @@ int bench_tokenizer(const TokenizerOptions& options) {
       arm.warm.push_back(megabytes / pass.warm);
     }
   }
-  std::printf("%.1f MB of UTF-8, %zu lines, %lld tokens; XXH3 reads it at %.0f MB/s\n", megabytes, lines.size(), static_cast<long long>(tokens), spread(hash).median);
+  std::printf("%.1f MB of UTF-8, %zu lines, %lld tokens; XXH3 reads it at %.0f MB/s\n", megabytes, lines.size(), static_cast<long long>(tokens), spread_of(hash).median);
   Json result{{"text", options.text.empty() ? "generated" : options.text}, {"bytes", text.size()}, {"lines", lines.size()}, {"tokens", tokens},
-              {"hash_mb_per_second", to_json(spread(hash))}, {"arms", Json::array()}};
+              {"hash_mb_per_second", to_json(spread_of(hash))}, {"arms", Json::array()}};
   for (const auto& arm : arms) result["arms"].push_back(report(arm));
   write_bench(options, "tokenizer", result);
   return 0;

@@ -3,7 +3,7 @@ fmtrain_test(shard_plan_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOUR
 fmtrain_test(schedule_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/schedule_test.cpp)
 fmtrain_test(engine_parts_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/engine_parts_test.cpp)
 fmtrain_test(table_gradient_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/table_gradient_test.cpp support/small_training.cpp)
-fmtrain_test(table_rows_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/table_rows_test.cpp)
+fmtrain_test(touched_rows_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES unit/touched_rows_test.cpp)
 fmtrain_test(leaf_window_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/leaf_window_test.cpp)
 fmtrain_test(low_copy_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/low_copy_test.cpp support/small_training.cpp)
 fmtrain_test(average_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/average_test.cpp support/small_training.cpp)

@@ -106,7 +106,7 @@ std::string timeline(const std::vector<Service>& all) {
 
 std::string services_table(const std::vector<Service>& all) {
   constexpr size_t kRows = 12;
-  Table table(all.size() > kRows ? fmt::format("The newest {} of them", kRows) : "Newest first",
+  HtmlTable table(all.size() > kRows ? fmt::format("The newest {} of them", kRows) : "Newest first",
               {"Version", "From", "Until", "For", "By"});
   for (size_t i = all.size(); i > all.size() - std::min(all.size(), kRows); --i) {
     const Service& s = all[i - 1];

@@ -4,7 +4,7 @@
 #include "runtime/engine/leaf_window.h"
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/step_engine.h"
-#include "runtime/engine/table_rows.h"
+#include "runtime/engine/touched_rows.h"
 #include "runtime/ledger.h"
 
 namespace fmtrain {
@@ -41,7 +41,7 @@ class ReadSums final : public GradientSource {
 
  public:
   LeafWindow window;
-  TableRows rows;
+  TouchedRows rows;
 };
 
 class ReplicatedEngine final : public StepEngine {

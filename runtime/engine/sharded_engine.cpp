@@ -12,7 +12,7 @@
 #include "runtime/engine/part_updates.h"
 #include "runtime/engine/shard_plan.h"
 #include "runtime/engine/step_engine.h"
-#include "runtime/engine/table_rows.h"
+#include "runtime/engine/touched_rows.h"
 #include "runtime/ledger.h"
 
 namespace fmtrain {
@@ -270,7 +270,7 @@ class ShardedEngine final : public StepEngine {
   std::optional<LeafWindow> window_;
   at::Tensor whole_;                    ///< gradient of the whole layout, padded; else in stage 1, or more than one leaf
   at::Tensor shard_;                    ///< where the reduced gradient is not in whole_: of this rank's pieces of written buckets
-  std::optional<TableRows> rows_;       ///< of the buckets that have some of the table, if the update reads all once
+  std::optional<TouchedRows> rows_;       ///< of the buckets that have some of the table, if the update reads all once
   size_t first_in_shard_ = 0;           ///< bucket: those before are in rows_
   std::unique_ptr<LeafSum> sum_;        ///< into whole_
   std::optional<TableExchange> exchange_;

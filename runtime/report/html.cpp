@@ -91,14 +91,14 @@ std::string time_text(std::optional<double> seconds) {
                      static_cast<unsigned>(day.day()), minutes / 60, minutes % 60);
 }
 
-void Table::row(const std::vector<std::string>& cells, const std::string& css) {
+void HtmlTable::row(const std::vector<std::string>& cells, const std::string& css) {
   rows_ += css.empty() ? "<tr>" : "<tr class=\"" + css + "\">";
   for (size_t i = 0; i < cells.size(); ++i)
     rows_ += i == 0 ? "<th scope=\"row\">" + cells[i] + "</th>" : "<td>" + cells[i] + "</td>";
   rows_ += "</tr>\n";
 }
 
-std::string Table::html() const {
+std::string HtmlTable::html() const {
   if (rows_.empty()) return "";
   std::string head;
   for (const std::string& name : heads_) head += "<th scope=\"col\">" + name + "</th>";

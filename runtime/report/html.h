@@ -29,9 +29,9 @@ std::string bytes_text(std::optional<double> bytes);               ///< 712 MiB,
 std::string time_text(std::optional<double> seconds);
 
 /// A table in a box of its own that scrolls when it is wider than the page. Cells are HTML; the first of a row names it.
-class Table {
+class HtmlTable {
  public:
-  Table(std::string caption, std::vector<std::string> heads) : caption_(std::move(caption)), heads_(std::move(heads)) {}
+  HtmlTable(std::string caption, std::vector<std::string> heads) : caption_(std::move(caption)), heads_(std::move(heads)) {}
   /// `css`: class of the row.
   void row(const std::vector<std::string>& cells, const std::string& css = "");
   /// "" when there is no row.

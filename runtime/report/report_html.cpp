@@ -57,7 +57,7 @@ std::string level_text(const Json& evaluation) {
 
 std::string split_table(const std::string& split, const Json& before, const Json& after) {
   const bool tagging = is_tagging(after);
-  Table table((split == "test" ? "Test set" : "Validation set") + std::string("; percent"),
+  HtmlTable table((split == "test" ? "Test set" : "Validation set") + std::string("; percent"),
               {"", "Before", "After", "Change", level_text(after) + " % interval"});
   for (const MetricTitle& metric : kMetrics) {
     const auto b = number(field(before, {"metrics", metric.name})), a = number(field(after, {"metrics", metric.name}));

@@ -43,7 +43,7 @@ std::string f1_cell(const Json& row) {
                      percent_text(f1));
 }
 
-void add_row(Table& table, const Json& row, const Json& before, const char* css) {
+void add_row(HtmlTable& table, const Json& row, const Json& before, const char* css) {
   const char* key = row.contains("label") ? "label" : "average";
   const Json& name = row[key];
   std::vector<std::string> cells = {plain_text(name), percent_text(number(field(row, {"precision"}))),
@@ -58,7 +58,7 @@ std::string scores_table(const std::string& caption, const Json& labels, const J
   std::vector<std::string> heads = {"", "Precision", "Recall", "F1"};
   if (before.is_array()) heads.push_back("F1 before");
   heads.push_back("Support");
-  Table table(caption, heads);
+  HtmlTable table(caption, heads);
   const std::vector<Json> rows = largest_rows(labels);
   for (const Json& row : rows) add_row(table, row, before, "");
   bool first = true;
@@ -119,7 +119,7 @@ std::string pairs_table(const Confusion& c) {
   std::copy_if(c.cells.begin(), c.cells.end(), std::back_inserter(wrong), [](const auto& cell) { return cell.wrong(); });
   std::stable_sort(wrong.begin(), wrong.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
   if (wrong.size() > kPairs) wrong.resize(kPairs);
-  Table table("Most frequent errors", {"Truth → prediction", "Count", "% of truth"});
+  HtmlTable table("Most frequent errors", {"Truth → prediction", "Count", "% of truth"});
   for (const auto& cell : wrong)
     table.row({c.names[cell.gold] + " → " + c.names[cell.predicted], whole_text(cell.count),
                percent_text(cell.count / c.truth[cell.gold])});

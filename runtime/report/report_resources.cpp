@@ -28,7 +28,7 @@ std::string time_html(const Json& training) {
       segments.push_back({phase.name, phase.title, std::max(0.0, *seconds)});
       total += segments.back().value;
     }
-  Table table("Time of training steps", {"", "Time", "Share, %"});
+  HtmlTable table("Time of training steps", {"", "Time", "Share, %"});
   for (const Segment& s : segments)
     table.row(
         {"<span class=\"key " + s.css + "\">" + s.name + "</span>", duration_text(s.value), percent_text(s.value / total)});
@@ -37,13 +37,13 @@ std::string time_html(const Json& training) {
 }
 
 /// A row of name and value; none when the number is missing.
-void add(Table& table, const char* name, const std::optional<double>& value, const std::string& text) {
+void add(HtmlTable& table, const char* name, const std::optional<double>& value, const std::string& text) {
   if (value) table.row({name, text});
 }
 
 std::string speed_table(const Json& training) {
   const auto value = [&](const char* name) { return number(field(training, {name})); };
-  Table table("Speed of training, all ranks", {"", "Value"});
+  HtmlTable table("Speed of training, all ranks", {"", "Value"});
   add(table, "Samples per second", value("samples_per_s"), fixed_text(value("samples_per_s"), 1));
   add(table, "Tokens per second", value("tokens_per_s"), whole_text(value("tokens_per_s")));
   add(table, "GFLOP/s of the model", value("gflop_per_s"), fixed_text(value("gflop_per_s"), 1));
@@ -63,7 +63,7 @@ std::string speed_table(const Json& training) {
 
 std::string memory_table(const Json& memory) {
   if (!memory.is_array()) return "";
-  Table table("Memory", {"Rank", "Host", "Resident", "Shared divided (PSS)", "Peak"});
+  HtmlTable table("Memory", {"Rank", "Host", "Resident", "Shared divided (PSS)", "Peak"});
   for (size_t i = 0; i < std::min(memory.size(), kMemoryRows); ++i) {
     const auto bytes = [&](const char* name) { return bytes_text(number(field(memory[i], {name}))); };
     table.row({plain_text(field(memory[i], {"rank"})), plain_text(field(memory[i], {"host"})), bytes("rss"), bytes("pss"),
@@ -73,7 +73,7 @@ std::string memory_table(const Json& memory) {
 }
 
 std::string data_table(const Json& data) {
-  Table table("Data", {"", "Samples", "Texts", "Tokens", "Labels", "Texts cut", "Words lost"});
+  HtmlTable table("Data", {"", "Samples", "Texts", "Tokens", "Labels", "Texts cut", "Words lost"});
   for (const char* split : {"train", "validation", "test"}) {
     const Json& part = field(data, {split});
     if (!part.is_object()) continue;

@@ -7,7 +7,7 @@
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
 #include "runtime/report/html.h"
-#include "runtime/scaling/interval.h"
+#include "runtime/scaling/spread.h"
 #include "runtime/scaling/measured_run.h"
 #include "runtime/scaling/plain.h"
 
@@ -81,9 +81,9 @@ void add_setups(Json& setups, const std::string& of, const Json& a, const Json& 
 
 Json figure_json(const Json& a, const Json& b) {
   const auto interval = [](const Json& json) {
-    return Interval{json.at("median").get<double>(), json.at("min").get<double>(), json.at("max").get<double>()};
+    return Spread{json.at("median").get<double>(), json.at("min").get<double>(), json.at("max").get<double>()};
   };
-  const Interval x = interval(a), y = interval(b);
+  const Spread x = interval(a), y = interval(b);
   return {{"a", a}, {"b", b}, {"ratio", x.median > 0 ? Json(y.median / x.median) : Json()}, {"changed", apart(x, y)}};
 }
 

@@ -14,7 +14,7 @@ Json read_scaling(const std::string& path);
 /// {"version": 1, "kind": "fmtrain scaling comparison", "names": [a, b],
 ///  "setups": [{"what", "a", "b"}],      what differs in plan and machine
 ///  "comparable": false when the two did not train the same: config, batch, updates or overrides,
-///  "chance": that a figure without a difference is called changed (interval.h),
+///  "chance": that a figure without a difference is called changed (spread.h),
 ///  "rows": [{"mode", "ranks", "in": "both" | "a" | "b", "oversubscribed": of either,
 ///            "figures": {name: {"a", "b": {"median", "min", "max"}, "ratio": of the medians, b / a, "changed": beyond the
 ///            noise}}}]}

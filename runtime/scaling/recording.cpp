@@ -5,7 +5,7 @@
 #include <map>
 
 #include "runtime/errors.h"
-#include "runtime/scaling/interval.h"
+#include "runtime/scaling/spread.h"
 
 namespace fmtrain {
 namespace {
@@ -36,11 +36,11 @@ struct Sums {
   double rest = 0;
 };
 
-void add_update(Sums& sums, std::vector<Call> calls, double backward) {
+void add_update(Sums& sums, std::vector<RecordedCall> calls, double backward) {
   double end = calls.front().awaited;
-  for (const Call& call : calls) end = std::min(end, call.awaited);
-  std::sort(calls.begin(), calls.end(), [](const Call& a, const Call& b) { return a.issued < b.issued; });
-  const auto behind = std::find_if(calls.begin(), calls.end(), [end](const Call& call) { return call.issued >= end; });
+  for (const RecordedCall& call : calls) end = std::min(end, call.awaited);
+  std::sort(calls.begin(), calls.end(), [](const RecordedCall& a, const RecordedCall& b) { return a.issued < b.issued; });
+  const auto behind = std::find_if(calls.begin(), calls.end(), [end](const RecordedCall& call) { return call.issued >= end; });
   const auto count = static_cast<size_t>(behind - calls.begin());
   if (sums.buckets.empty()) sums.buckets.resize(count, {0, 0});
   if (sums.buckets.size() != count)
@@ -56,7 +56,7 @@ template <class Figure>
 double median_of(const std::map<int64_t, Update>& updates, const Figure& figure) {
   std::vector<double> values;
   for (const auto& [at, update] : updates) values.push_back(figure(update));
-  return interval_of(std::move(values)).median;
+  return spread_of(std::move(values)).median;
 }
 
 /// Of the compute seconds a token, times the mean tokens: updates of more tokens take longer without any jitter. 1.4826 times the median
@@ -96,8 +96,8 @@ Timeline timeline_of(const Recording& r, const std::vector<Json>& log, int64_t w
   t.leaves = r.leaves;
   t.parameters = r.parameters;
   add_work(t, updates, r.leaves_of_rank);
-  std::map<int64_t, std::vector<Call>> calls;
-  for (const Call& call : r.calls)
+  std::map<int64_t, std::vector<RecordedCall>> calls;
+  for (const RecordedCall& call : r.calls)
     if (updates.contains(call.update)) calls[call.update].push_back(call);
   Sums sums;
   for (const auto& [at, of_update] : calls) add_update(sums, of_update, t.backward);

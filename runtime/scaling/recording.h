@@ -8,7 +8,7 @@
 namespace fmtrain {
 
 /// One reduction; seconds of a clock that never goes back.
-struct Call {
+struct RecordedCall {
   int64_t update = 0;  ///< counted from 0
   double bytes = 0, issued = 0;
   double awaited = 0;  ///< when the rank began to wait for it
@@ -19,7 +19,7 @@ struct Recording {
   int ranks = 1, threads = 1, cores = 0;
   int64_t leaves = 1, leaves_of_rank = 1;  ///< of an update
   double parameters = 0;
-  std::vector<Call> calls;
+  std::vector<RecordedCall> calls;
 };
 
 /// Over the updates behind the first `warmup`: medians of seconds (of compute a token), means of bytes, samples and tokens.

@@ -41,10 +41,10 @@ ByRepetition runs_of(const std::vector<MeasuredRun>& runs, int ranks, int64_t gl
 }
 
 template <class Figure>
-Interval over(const ByRepetition& runs, const Figure& figure) {
+Spread over(const ByRepetition& runs, const Figure& figure) {
   std::vector<double> values;
   for (const auto& [repetition, run] : runs) values.push_back(figure(*run));
-  return interval_of(std::move(values));
+  return spread_of(std::move(values));
 }
 
 struct Base {
@@ -75,10 +75,10 @@ void add_efficiency(Json& row, const ByRepetition& found, const std::optional<Ba
     if (const auto other = base->runs.find(repetition); other != base->runs.end())
       values.push_back(efficiency(run->tokens_per_second(), ranks, other->second->tokens_per_second(), base->ranks));
   if (values.empty()) return;
-  const Interval e = interval_of(std::move(values));
+  const Spread e = spread_of(std::move(values));
   const double factor = static_cast<double>(ranks) / base->ranks;
   row["efficiency"] = to_json(e);
-  row["speedup"] = to_json(Interval{e.median * factor, e.least * factor, e.most * factor});
+  row["speedup"] = to_json(Spread{e.median * factor, e.least * factor, e.most * factor});
   if (row.at("mode") == "strong" && base->ranks == 1 && ranks > 1) row["serial_share"] = serial_share(e.median * factor, ranks);
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "runtime/json.h"
-#include "runtime/scaling/interval.h"
+#include "runtime/scaling/spread.h"
 #include "runtime/scaling/measured_run.h"
 
 namespace fmtrain {

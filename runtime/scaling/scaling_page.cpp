@@ -138,7 +138,7 @@ std::string spread_cell(const Json& figure, double factor, int digits) {
 }
 
 std::string table_html(const Json& scaling) {
-  Table table("Median (least–most) of the repetitions", {"", "Global batch", "Samples/s", "Real tokens/s", "Update, ms",
+  HtmlTable table("Median (least–most) of the repetitions", {"", "Global batch", "Samples/s", "Real tokens/s", "Update, ms",
                                                          "Efficiency, %", "Of the products' rate, %", "RSS", "PSS, all ranks"});
   for (const Json& row : rows_of(scaling))
     table.row({name_of(row), plain_text(field(row, {"global"})), spread_cell(field(row, {"samples_per_s"}), 1, 1),

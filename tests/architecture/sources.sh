@@ -49,6 +49,15 @@ rule 'no unfinished work in the tree' < <(find CMakeLists.txt launch runtime mod
   -not -path 'tests/architecture/*' 2> /dev/null | sort | search '\b(TODO|FIXME)\b')
 rule 'a header is guarded by #pragma once' < <(code launch runtime models comm bench tests | grep '\.h$' | xargs -r -d '\n' grep -L '^#pragma once')
 
+rule 'a type has a name of its own: what two headers give, a linker mixes up' < <(code launch runtime models comm | grep '\.h$' |
+  xargs -r -d '\n' awk '
+  { sub(/alignas\([0-9]+\) /, "") }
+  /^(struct|class|enum class) [A-Za-z]+[^;]*\{/ {
+    name = $1 == "enum" ? $3 : $2
+    if (name in first) print FILENAME ":" FNR ":" $0 " (and " first[name] ")"
+    first[name] = FILENAME
+  }')
+
 builds() { find CMakeLists.txt bench tests cmake -type f \( -name CMakeLists.txt -o -name '*.cmake' \) 2> /dev/null | sort; }
 rule 'a build needs no network' < <(builds | search -i 'FetchContent|ExternalProject|\bDOWNLOAD\b|\b(curl|wget|pip)\b|git clone')
 rule 'a second OpenMP runtime: use at::parallel_for' < <({ builds; code launch runtime models comm bench; } |

@@ -14,6 +14,7 @@ tree() {  # a tree that keeps the rules
   echo 'project(x)' > CMakeLists.txt
   printf '#pragma once\n#include <ATen/core/Tensor.h>\n' > models/good.h
   printf '#include "comm/good.h"\n#include <mpi.h>\n' > comm/good.cpp
+  printf '#pragma once\nstruct alignas(64) Twice {\n};\n' > comm/twice.h
   printf '#include <hdf5.h>\n' > runtime/data/h5.cpp
   printf '#include <yaml-cpp/parser.h>\n#include "models/good.h"\n#include "comm/good.h"\n' > runtime/config/good.cpp
   printf '#include "runtime/good.h"\n#include <CLI/CLI.hpp>\nconst char* home = std::getenv("HOME");\n' > launch/good.cpp
@@ -66,6 +67,7 @@ breaks models/x.h 'int x;\n'
 breaks CMakeLists.txt 'include(FetchContent)\n'
 breaks tests/x.cmake 'file(DOWNLOAD a b)\n'
 breaks CMakeLists.txt 'execute_process(COMMAND curl a)\n'
+breaks runtime/x.h '#pragma once\nclass Twice final : Other {\n};\n'
 breaks CMakeLists.txt 'find_package(OpenMP)\n'
 breaks models/x.cpp 'at::parallel_for(0, n, 1, loop);\n'
 breaks runtime/x.cpp '#pragma omp parallel\n'

@@ -42,8 +42,8 @@ MeasuredRun run_of(int ranks, int64_t global, int repetition, double tokens_per_
   return run;
 }
 
-TEST(Interval, MedianAndOverlap) {
-  const Interval even = interval_of({4, 1, 2, 3});
+TEST(Spread, MedianAndOverlap) {
+  const Spread even = spread_of({4, 1, 2, 3});
   EXPECT_EQ(even.median, 2.5);
   EXPECT_EQ(even.least, 1);
   EXPECT_EQ(even.most, 4);
