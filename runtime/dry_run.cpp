@@ -95,7 +95,8 @@ void check_hosts(const Config& config, int ranks, int per_node) {
   for (int rank = 0; rank < ranks; ++rank) nodes.push_back(rank / per_node);
   if (const auto fault = uneven_nodes(nodes); ranks > per_node && !fault.empty())
     throw ConfigError("engine.shard_group: node needs the same power of two of ranks on every host, but of " +
-                      std::to_string(ranks) + " ranks with " + std::to_string(per_node) + " a host, " + fault);
+                      std::to_string(ranks) + " ranks with " + std::to_string(per_node) + " a host, " + fault +
+                      "; change their numbers, or use world");
 }
 
 }  // namespace

@@ -10,9 +10,6 @@
 namespace fmtrain {
 namespace {
 
-/// Elements after which a bucket is closed: 4 Mi floats are 16 MiB.
-constexpr int64_t kBucket = 4 << 20;
-
 /// The sums over ranks of single leaves with bf16 gradients, which every rank makes when it reads them: no sum stands in memory, but of
 /// the table's rows and of what shares its bucket.
 class ReadSums final : public GradientSource {
@@ -65,9 +62,10 @@ class ReplicatedEngine final : public StepEngine {
   /// Consecutive tensors of the layout are reduced together; the table is by itself.
   void cut_buckets() {
     const auto& tensors = layout().tensors;
+    const auto full = bucket_numel(0, layout().numel);
     std::vector<std::pair<size_t, size_t>> buckets_of;
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (i == 0 || buckets_.back().numel() >= kBucket || is_table(i) || is_table(i - 1)) buckets_.push_back({tensors[i].offset, tensors[i].offset});
+      if (i == 0 || buckets_.back().numel() >= full || is_table(i) || is_table(i - 1)) buckets_.push_back({tensors[i].offset, tensors[i].offset});
       buckets_.back().last = i + 1 < tensors.size() ? tensors[i + 1].offset : layout().numel;
       buckets_of.emplace_back(buckets_.size() - 1, buckets_.size());
     }

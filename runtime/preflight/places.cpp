@@ -136,7 +136,7 @@ Row judge_launcher(int launched, int ranks, int hosts) {
   if (launched > ranks) {
     row.status = Status::kFailed;
     row.found = fmt::format("the launcher started {} processes but MPI sees a world of {}", launched, ranks);
-    row.fix = "use mpirun, or srun --mpi=pmix (srun --mpi=list shows what it offers)";
+    row.fix = "use the launcher of the MPI that fmtrain version names, or srun --mpi=pmix, for MPICH --mpi=pmi2 (srun --mpi=list)";
   }
   return row;
 }

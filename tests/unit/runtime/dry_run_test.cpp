@@ -80,7 +80,8 @@ TEST_F(DryRun, ACopyOnEveryHostTakesMoreAndNeedsEvenHosts) {
   EXPECT_GT(optimizer(1), world);  // a shard is a block at least
   EXPECT_EQ(optimizer(8), world);
   const auto on = [&](int ranks, int per_node) { return [&c, ranks, per_node] { dry_run(c, {.ranks = ranks, .ranks_per_node = per_node}); }; };
-  EXPECT_THAT(on(6, 4), testing::ThrowsMessage<ConfigError>(testing::HasSubstr("of 6 ranks with 4 a host, hosts have different numbers of ranks")));
+  EXPECT_THAT(on(6, 4), testing::ThrowsMessage<ConfigError>(testing::HasSubstr("of 6 ranks with 4 a host, hosts have different numbers of ranks; "
+                                                                                 "change their numbers, or use world")));
   EXPECT_THAT(on(6, 3), testing::ThrowsMessage<ConfigError>(testing::HasSubstr("3 ranks of a host are no power of two")));
   EXPECT_NO_THROW(on(3, 3)());
   c.engine.zero = 0;
