@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace fmtrain {
 
 /// Contiguous and on `device` (by type).

@@ -7,6 +7,7 @@
 // the caller's current stream wait for it, not the host.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "comm/communicator.h"

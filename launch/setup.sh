@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 packages=(g++ cmake ninja-build ccache python3-venv unzip libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libyaml-cpp-dev
   libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libicu-dev libxxhash-dev libssl-dev libgtest-dev libgmock-dev
   librapidcheck-dev libvalijson-dev)
+cluster=(slurmctld slurmd slurm-client munge iproute2)      # what the tests on a real Slurm and on several hosts need
 venv=.deps/venv
 cache=${FMTRAIN_HOME:-$HOME/.cache/fmtrain}
 build=yes weights=yes target=fmtrain
@@ -32,9 +33,9 @@ step() {
   rm -f "$log"
 }
 
-missing_packages() {
+missing_packages() {  # PACKAGE...
   local p
-  for p in "${packages[@]}"; do
+  for p in "$@"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$p"
   done
 }
@@ -46,7 +47,7 @@ install_packages() {
 }
 
 if command -v dpkg-query > /dev/null; then
-  read -ra missing <<< "$(missing_packages)" || true
+  read -ra missing <<< "$(missing_packages "${packages[@]}")" || true
   if ((${#missing[@]})); then
     if [[ $(id -u) != 0 ]]; then
       echo "setup: system packages are missing; install them and run this again:" >&2
@@ -54,6 +55,10 @@ if command -v dpkg-query > /dev/null; then
       exit 2
     fi
     step "install ${#missing[@]} system packages" install_packages "${missing[@]}"
+  fi
+  read -ra missing <<< "$(missing_packages "${cluster[@]}")" || true
+  if [[ $target == all && $(id -u) == 0 ]] && ((${#missing[@]})); then
+    (step "install ${missing[*]}" install_packages "${missing[@]}") || echo "setup: without them the tests of label slurm are skipped"
   fi
 else
   echo "setup: not a Debian or Ubuntu system; the build expects these packages' equivalents: ${packages[*]}" >&2

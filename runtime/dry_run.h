@@ -1,5 +1,6 @@
 // What a run would do, without doing it: no MPI, no GPU, no step.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "runtime/config/config.h"

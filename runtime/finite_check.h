@@ -1,5 +1,6 @@
 // Steps whose loss or gradient is not finite: all ranks skip them alike; too many in a row end the run.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "runtime/data/plan.h"

@@ -1,5 +1,6 @@
 // The claim "same bits for every number of ranks", tried on a user's own config: numerics in one process, ranks as threads.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "runtime/config/config.h"

@@ -1,5 +1,6 @@
 // Silent corruption: a leaf that two ranks compute must have the same bits on both.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

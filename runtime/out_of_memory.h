@@ -1,5 +1,6 @@
 // A run that ended because memory ran out: what it held, what it asked for, and what to change.
 #pragma once
+#include <cstdint>
 #include <exception>
 #include <string>
 

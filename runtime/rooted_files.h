@@ -5,8 +5,11 @@
 // Links above the directory, and the directory's own name, are the user's and are followed when it is opened. It is held from then on:
 // what happens to its name moves nothing.
 #pragma once
+#include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/file_ops.h"
 

@@ -1,5 +1,6 @@
 // What a run starts from: tokenizer, prepared data sets, and the model with its frozen parameters.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>

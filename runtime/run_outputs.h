@@ -1,7 +1,9 @@
 // Everything a run writes and prints: resolved config, step and evaluation logs, progress, model, report. Files and lines are
 // rank 0's; other ranks only speak when something is wrong.
 #pragma once
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 

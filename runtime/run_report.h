@@ -1,5 +1,8 @@
 // report.json of a run: what was computed, how good it is, how fast it went, on what (docs/training.md lists the fields).
 #pragma once
+#include <cstdint>
+#include <string>
+
 #include "comm/communicator.h"
 #include "runtime/report/run_log.h"
 #include "runtime/run_inputs.h"

@@ -1,5 +1,6 @@
 // One run from the first to the last step: evaluate, train, evaluate, hand back a model directory and a report.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>

@@ -9,16 +9,21 @@ if(NOT FMTRAIN_SANITIZE)
 endif()
 fmtrain_test(libraries_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES architecture/libraries_test.cpp)
 
-# Every header compiles alone. Where a .cpp of fmtrain_base includes its own header first, the build has shown it, for that
-# library has no precompiled header; the others get a source file that includes the header and nothing else.
+# Every header compiles alone. Where a .cpp includes its own header first, the build has shown it; the others get a source file that
+# includes the header and nothing else. What precompiled headers bring along is hidden: sources.sh looks for the includes of the
+# standard library.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
   ${CMAKE_SOURCE_DIR}/launch/*.h ${CMAKE_SOURCE_DIR}/runtime/*.h ${CMAKE_SOURCE_DIR}/models/*.h ${CMAKE_SOURCE_DIR}/comm/*.h)
-get_target_property(shown fmtrain_base SOURCES)
+set(built "")
+foreach(target fmtrain fmtrain_base fmtrain_runtime fmtrain_models fmtrain_comm)
+  get_target_property(sources ${target} SOURCES)
+  list(APPEND built ${sources})
+endforeach()
 set(alone "")
 foreach(header ${headers})
   string(REGEX REPLACE "\\.h$" ".cpp" source ${CMAKE_SOURCE_DIR}/${header})
   set(first "")
-  if(source IN_LIST shown)
+  if(source IN_LIST built)
     file(STRINGS ${source} first REGEX "^#include" LIMIT_COUNT 1)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
   endif()
@@ -30,3 +35,4 @@ foreach(header ${headers})
 endforeach()
 add_library(headers_alone OBJECT ${alone})
 target_link_libraries(headers_alone PRIVATE fmtrain_runtime CLI11::CLI11)
+target_compile_options(headers_alone PRIVATE ${FMTRAIN_NO_LOOPS})

@@ -7,7 +7,7 @@ fmtrain_test(journal_test LIBRARY fmtrain_comm LABELS unit TIMEOUT 60 SOURCES un
 
 add_executable(comm_mpi multirank/comm_mpi_contract.cpp multirank/comm_contract.cpp multirank/comm_parts_contract.cpp)
 target_link_libraries(comm_mpi PRIVATE fmtrain_comm GTest::gmock GTest::gtest)
-use_torch(comm_mpi)
+for_tests(comm_mpi torch)
 set(FMTRAIN_MPI_ENVIRONMENT OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none)
 foreach(ranks 1 2 3 4 5 8)

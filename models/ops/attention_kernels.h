@@ -1,5 +1,7 @@
 // Attention of one sample and head, in fp32 on data in cache; contracts in kernels.h and attention.h. For kernels_level.cpp only.
 #pragma once
+#include <cstdint>
+
 #include "models/ops/kernels.h"
 #include "models/ops/mask_kernels.h"
 #include "models/ops/small_gemm.h"

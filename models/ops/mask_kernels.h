@@ -1,6 +1,7 @@
 // Dropout masks by Philox-4x32-10 (philox.h), many counters side by side. For kernels_level.cpp only.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "models/ops/kernels.h"
 #include "models/ops/vector_math.h"

@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "models/ops/dropout.h"
 #include "models/ops/optimizer_update.h"
 

@@ -4,6 +4,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace fmtrain {
 
 /// Rows of matrices whose first dimension is the number of tokens are padded with zeros to a multiple of this: a leaf's token count

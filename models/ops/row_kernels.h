@@ -1,5 +1,7 @@
 // Kernels on one row of activations; contracts in kernels.h. For kernels_level.cpp only.
 #pragma once
+#include <cstdint>
+
 #include "models/ops/kernels.h"
 #include "models/ops/vector_math.h"
 

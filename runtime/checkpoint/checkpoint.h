@@ -1,6 +1,7 @@
 // Saving and loading the state of a run (docs/checkpoint-format.md). A checkpoint is a directory step-N with one safetensors
 // file per rank and manifest.json; without a valid manifest there is no checkpoint.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

@@ -1,6 +1,7 @@
 // One save of a checkpoint, by the protocol of docs/checkpoint-format.md. What waits for storage runs in a thread that makes no
 // call to a communicator; what the ranks have to agree on happens in advance(), between two steps of training.
 #pragma once
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <string>

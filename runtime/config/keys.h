@@ -1,5 +1,6 @@
 // The one table of config keys: reader, schema, reference and documentation all come from it.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>

@@ -5,6 +5,7 @@
 //   run/           the training, a run directory as any other; checkpoints and model go once the cycle is published
 //   counts.json    what each text adds to the gate's metric, for both models; sealed
 #pragma once
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>

@@ -1,6 +1,7 @@
 // What a registry says of itself, read without a lock: for `fmtrain continual status | list | lineage` and the page.
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "runtime/config/config.h"
 #include "runtime/continual/cycle.h"

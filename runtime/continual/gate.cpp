@@ -88,7 +88,7 @@ std::vector<std::string> doubts(const GateInputs& inputs, const GateOptions& opt
     found.push_back("probabilities are less true than the champion's");
   if (inputs.forgetting > options.forgetting)
     found.push_back("on earlier test sets " + points(-inputs.forgetting));
-  if (!inputs.within_budget) found.push_back("latency or size is over budget");
+  if (!inputs.within_budget) found.emplace_back("latency or size is over budget");
   return found;
 }
 

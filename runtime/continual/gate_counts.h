@@ -1,6 +1,7 @@
 // From observations of two models to what the gate judges. Champion and challenger may know different labels: they are compared by
 // name.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

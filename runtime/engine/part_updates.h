@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "models/ops/optimizer_update.h"
 #include "runtime/engine/gradient_piece.h"
 #include "runtime/engine/shard_plan.h"

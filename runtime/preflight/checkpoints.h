@@ -1,5 +1,6 @@
 // Whether the run would go on from a checkpoint, and may.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "runtime/file_ops.h"

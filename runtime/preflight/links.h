@@ -1,5 +1,6 @@
 // What the network between hosts is worth: judgements on figures, however they were measured.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>

@@ -1,5 +1,6 @@
 // Measures the network with as little as it takes: some seconds, whatever the number of hosts.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <vector>
 

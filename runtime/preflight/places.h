@@ -1,5 +1,6 @@
 // Where the ranks are, and whether that is a good place: arithmetic on what every rank says of itself.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -1,6 +1,8 @@
 // The checks before a run on the ranks that it would have: every one of them, one table, one verdict.
 #pragma once
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,6 @@
 // Whether run.dir can hold a run: tried by writing, from every host, in a folder beside it that goes again.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,6 @@
 // What a run is made of, as every rank sees it: program, data, weights, memory, checkpoints, time. Judgements only.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,6 @@
 // A timeline from the collectives that a rank asked for at stage 0 and from its log.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 

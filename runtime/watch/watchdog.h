@@ -2,6 +2,7 @@
 // dead or nothing moves any more, and names the rank at fault.
 #pragma once
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>

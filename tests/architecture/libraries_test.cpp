@@ -1,10 +1,13 @@
 // What the process has mapped once LibTorch computes.
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "runtime/data/h5.h"
 
@@ -29,6 +32,20 @@ TEST(Libraries, ThereIsOneOpenMpRuntime) {
   EXPECT_EQ(mapped("libgomp").size(), 1u) << testing::PrintToString(mapped("libgomp"));
   EXPECT_TRUE(mapped("libomp").empty()) << testing::PrintToString(mapped("libomp"));
   EXPECT_TRUE(mapped("libiomp").empty()) << testing::PrintToString(mapped("libiomp"));
+}
+
+/// at::parallel_for is a template: without the compiler's flag for OpenMP it is a plain loop, and every file of ours with it.
+TEST(Libraries, LoopsRunOnAllThreads) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  std::mutex mutex;
+  std::set<std::thread::id> ran;
+  at::parallel_for(0, 2, 1, [&](int64_t, int64_t) {
+    const std::lock_guard lock(mutex);
+    ran.insert(std::this_thread::get_id());
+  });
+  at::set_num_threads(before);
+  EXPECT_EQ(ran.size(), 2u);
 }
 
 TEST(Libraries, ThereIsOneLibTorch) {

@@ -49,6 +49,21 @@ rule 'no unfinished work in the tree' < <(find CMakeLists.txt launch runtime mod
   -not -path 'tests/architecture/*' 2> /dev/null | sort | search '\b(TODO|FIXME)\b')
 rule 'a header is guarded by #pragma once' < <(code launch runtime models comm bench tests | grep '\.h$' | xargs -r -d '\n' grep -L '^#pragma once')
 
+rule 'a header includes what it names of the standard library' < <(code launch runtime models comm | grep '\.h$' | xargs -r -d '\n' awk '
+  function needs(header, pattern) { pattern_of[header] = pattern }
+  BEGIN {
+    split("array atomic deque filesystem map optional set span string string_view thread tuple unordered_map variant vector", same)
+    for (i in same) needs(same[i], "std::" same[i] "[^a-z_]")
+    needs("chrono", "std::chrono"); needs("cstdint", "(^|[^a-z_])u?int(8|16|32|64)_t"); needs("functional", "std::function<")
+    needs("memory", "std::((make_)?(unique|shared)|weak)_?(ptr)?<"); needs("mutex", "std::(mutex|unique_lock)")
+    needs("stdexcept", "std::(runtime_error|invalid_argument|logic_error)"); needs("utility", "std::(pair<|move\\()")
+  }
+  function report() { for (h in named) if (!((file, h) in given)) print named[h] " (<" h ">)"; delete named }
+  FNR == 1 { report(); file = FILENAME }
+  /^#include </ { gsub(/[<>]/, "", $2); given[FILENAME, $2] = 1; next }
+  { sub(/\/\/.*/, ""); for (h in pattern_of) if (!(h in named) && $0 ~ pattern_of[h]) named[h] = FILENAME ":" FNR ":" $0 }
+  END { report() }')
+
 rule 'a type has a name of its own: what two headers give, a linker mixes up' < <(code launch runtime models comm | grep '\.h$' |
   xargs -r -d '\n' awk '
   { sub(/alignas\([0-9]+\) /, "") }
@@ -62,9 +77,6 @@ builds() { find CMakeLists.txt bench tests cmake -type f \( -name CMakeLists.txt
 rule 'a build needs no network' < <(builds | search -i 'FetchContent|ExternalProject|\bDOWNLOAD\b|\b(curl|wget|pip)\b|git clone')
 rule 'a second OpenMP runtime: use at::parallel_for' < <({ builds; code launch runtime models comm bench; } |
   search -e 'find_package\(OpenMP|#[[:space:]]*pragma[[:space:]]+omp')
-loops=$(sed -n '/^set(FMTRAIN_LOOPS/,/)/p' CMakeLists.txt)
-rule 'on one thread unless FMTRAIN_LOOPS in CMakeLists.txt names the file' < <(code launch runtime models comm |
-  xargs -r -d '\n' grep -l 'at::parallel_for' | while IFS= read -r file; do [[ $loops == *"$file"* ]] || echo "$file"; done)
 
 # ---- sizes ----------------------------------------------------------------------------------------
 rule 'a file has at most 400 lines' < <({ code launch runtime models comm bench tests; builds

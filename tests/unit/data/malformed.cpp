@@ -104,7 +104,7 @@ std::vector<Malformed> json_files() {
       {"a.jsonl", "{\"text\":\"a\",\"label\":\"\"}\n", "@:1: the label is empty"},
       {"a.jsonl", "{\"text\":\"a\",\"text\":\"b\",\"label\":\"A\"}\n", "@:1: duplicate key \"text\""},
       {"a.jsonl", good + "{\"text\":\"a\",\"label\":\"A\"} x\n", "@:2: byte 26: not valid JSON"},
-      {"a.jsonl", std::string(100, '[') + "\n", "@:1: nested deeper than 16 levels"},
+      {"a.jsonl", std::string(100, '[').append("\n"), "@:1: nested deeper than 16 levels"},
       {"a.jsonl", "{\"text\":\"a\",\"label\":\"\\ud800\"}\n", "@:1: byte 28: not valid JSON"},
       {"a.jsonl", "{\"text\":\"a\\u0000b\",\"label\":\"A\"}\n", "@:1: byte 1: invalid UTF-8 or NUL"},
       {"a.json", "{\"train\":[[\"a\",\"A\"]", "@: byte 20: not valid JSON"},
