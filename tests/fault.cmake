@@ -14,7 +14,7 @@ endforeach()
 # of the samples trained on. A release has so many trials that each has a limit of its own instead of the test.
 add_executable(fmtrain_faulty $<TARGET_OBJECTS:fmtrain> support/faulty_program.cpp)
 target_link_libraries(fmtrain_faulty PRIVATE fmtrain_runtime CLI11::CLI11)
-for_tests(fmtrain_faulty torch)
+use_torch(fmtrain_faulty)
 set(string RKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE)
 foreach(function 15check_agreementERNS_12CommunicatorE${string} 17read_dataset_fileE${string}l 6linearERKN2at6TensorERKNS_12LinearWeightE
         4Node7publishEmRKNS_4CallE 6Loader4nextEv 12check_finiteB5cxx11ERKNS_10StepResultERKNS_4StepERNS_10TrainStateE
