@@ -13,7 +13,7 @@
 namespace fmtrain {
 namespace {
 
-const std::string kDir = "/checkpoints", kStep = kDir + "/step-10", kManifest = "manifest.json";
+const std::string kStep = kDir + "/step-10", kManifest = "manifest.json";
 constexpr int64_t kElements = 8192;
 
 Disk saved(const std::vector<int64_t>& steps, int64_t elements = kElements) {

@@ -13,7 +13,6 @@
 namespace fmtrain {
 namespace {
 
-const std::string kDir = "/checkpoints";
 
 std::unique_ptr<FileOps> sound(FileOps& files) { return std::make_unique<ForwardingFiles>(files); }
 

@@ -13,7 +13,6 @@
 namespace fmtrain {
 namespace {
 
-const std::string kDir = "/checkpoints";
 
 /// Every file with its content, every directory with "", by path.
 void show(const Disk& disk, int node, const std::string& path, std::map<std::string, std::string>& all) {

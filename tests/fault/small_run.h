@@ -14,6 +14,7 @@
 
 namespace fmtrain {
 
+inline const std::string kDir = "/checkpoints";
 inline constexpr int kRanks = 2;
 inline const Json kFixedPart{{"config", "abc"}, {"config_lines", {"lr=1", "seed=2"}}, {"data", "d"}};
 

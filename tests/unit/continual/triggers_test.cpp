@@ -12,11 +12,11 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kHour = 3600, kDay = 24 * kHour;
+constexpr int64_t kHour = 3600;
 
 int64_t at(int year, unsigned month, unsigned day, int hour = 0, int minute = 0) {
   using namespace std::chrono;
-  return sys_days{std::chrono::year{year} / month / day}.time_since_epoch().count() * kDay + hour * kHour + minute * 60;
+  return sys_days{std::chrono::year{year} / month / day}.time_since_epoch().count() * 24 * kHour + hour * kHour + minute * 60;
 }
 
 TEST(Schedule, NextInstants) {
@@ -87,7 +87,7 @@ TEST(Trigger, TheFirstThatHolds) {
 TEST(BrakesTest, AThousandAlarmsInADayStartOneCycle) {
   std::vector<PastCycle> history;
   for (int alarm = 0; alarm < 1000; ++alarm) {
-    const int64_t now = at(2024, 1, 1) + alarm * kDay / 1000;
+    const int64_t now = at(2024, 1, 1) + alarm * 24 * kHour / 1000;
     if (braked(history, {}, TriggerKind::kDrift, now).empty()) history.push_back({now, CycleOutcome::kPromoted, 0});
   }
   EXPECT_EQ(history.size(), 1u);
