@@ -23,7 +23,7 @@ std::string resolve_model(const std::string& model) {
   const std::string cached = cache_dir() + "/" + model;
   if (model.find('/') == std::string::npos && is_model(cached)) return cached;
   throw ConfigError("model " + quoted(model) + " is neither a directory with a config.json nor a name in the model cache " + cache_dir() +
-                    " (launch/setup.sh fetches the weights of the example configs)");
+                    "; name the folder of its weights and tokenizer (launch/setup.sh of the sources fetches that of the example configs)");
 }
 
 }  // namespace fmtrain

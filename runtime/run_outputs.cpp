@@ -201,6 +201,11 @@ void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
   progress_ = std::make_unique<ProgressLine>(progress_options(config_, options_.terminal), total_steps, state.step, now, std::cerr);
 }
 
+void RunOutputs::stopped(const TrainState& state) {
+  if (progress_) progress_->finish();
+  say("stopped    at step " + std::to_string(state.step) + ", which is saved; the same command goes on from there");
+}
+
 /// Overflows are how the loss scale finds its value: no cause for a warning.
 void RunOutputs::say_scale(const TrainState& state, const StepResult& result) {
   if (result.loss_scale == result.next_loss_scale) return;

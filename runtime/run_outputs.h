@@ -40,6 +40,7 @@ class RunOutputs {
                 const std::string& unfreezing);
   /// Opens the logs. They go on after `state`: later lines are cut off.
   void begin(const TrainState& state, int64_t total_steps);
+  void stopped(const TrainState& state);  ///< `state` is saved, and the run will go on from it
   void step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times);
   /// Says when the loss or norm of update number `number` (from 1) stands out, and writes that or a loss that is not finite to
   /// warnings.jsonl, with the update's samples. `texts`: of all samples of the training data.

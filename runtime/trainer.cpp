@@ -73,7 +73,10 @@ class Trainer {
     outputs_.begin(state_, total_steps_);
     evaluate_before();
     const bool complete = train_steps();
-    if (!complete) return ExitCode::kRequeue;
+    if (!complete) {
+      outputs_.stopped(state_);
+      return ExitCode::kRequeue;
+    }
     finish();
     return ExitCode::kOk;
   }

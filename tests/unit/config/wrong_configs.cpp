@@ -11,8 +11,8 @@ const std::string kSections =
     "must be a group of keys (run, model, data, batch, optimizer, schedule, finetune, evaluate, checkpoint, engine, numerics, "
     "report, continual), not ";
 const std::string kNoModel =
-    "is neither a directory with a config.json nor a name in the model cache home (launch/setup.sh fetches the weights of the "
-    "example configs)";
+    "is neither a directory with a config.json nor a name in the model cache home; name the folder of its weights and tokenizer "
+    "(launch/setup.sh of the sources fetches that of the example configs)";
 const std::string kNoFile = " (looked in the config file's folder and in the working directory)";
 const std::string kFreezeForms = "must be none, backbone, {embeddings: true, layers: 3} or a list of name patterns, not ";
 
