@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # srun and mpirun start ranks in jobs, on one node and on two: the weights are those of a run without Slurm. srun without PMIx
-# is refused. A run says where each rank is.
+# is refused, and so is a job that does not find the program. A run says where each rank is.
 # Usage: launch.sh FMTRAIN SOURCE
 set -euo pipefail
 fmtrain=$1 source=$2
@@ -23,6 +23,19 @@ for script in train train_mpirun; do
   submit --job-name=$script --nodes=2 "$slurm/$script.sbatch" $(training $script 13)
   ended_as COMPLETED 0
   same $script 4
+done
+
+submit --job-name=check --nodes=2 "$slurm/train.sbatch" check $(training unmade 13)
+ended_as COMPLETED 0
+grep -q "^ok       launcher       4 ranks" "output-check-$job" || fail "train.sbatch check: no check of 4 ranks"
+[[ ! -e unmade ]] || fail "train.sbatch check: has made the run directory"
+mkdir absent  # srun would take the folder of a bundle for the program
+echo "--set run.seed=1" > lines
+for script in train train_mpirun sweep; do
+  submit --job-name=lost --array=1 --export=FMTRAIN=absent "$slurm/$script.sbatch" "$source/configs/tiny_cpu.yaml" lines
+  ended_as FAILED 2
+  grep -q "no program absent in this job: set PATH or FMTRAIN" output-lost-* || fail "$script: no word on the program"
+  rm output-lost-*
 done
 
 code=0

@@ -9,7 +9,7 @@ count=600
 
 timeout -k 5 280 "$fmtrain" $(training alone $count) > output-alone 2>&1 &
 alone=$!
-submit --nodes=2 "$slurm/$script.sbatch" $(training run $count)
+submit --nodes=2 "$slurm/$script.sbatch" $(training run $count --set report.progress=plain)
 restarts=0 at=0
 stopped() {  # HOW: the job was stopped after it had gone on from the last save
   local step
@@ -24,6 +24,8 @@ stopped() {  # HOW: the job was stopped after it had gone on from the last save
 signal() { if [[ $script == train ]]; then scancel --signal=USR1 "$job"; else scancel --batch --signal=USR1 "$job"; fi; }
 
 runs_until run 20; signal; stopped "signal"
+grep -q "^stopped    at step $at, which is saved" "output-fmtrain-$job" || fail "the log does not say that step $at is saved"
+grep -q "^ended with 75: asks Slurm to queue job $job again" "output-fmtrain-$job" || fail "the log does not say what comes"
 runs_until run $((at + 20)); signal; stopped "signal"
 if [[ $script == train ]]; then
   runs_until run $((at + 20)); scontrol requeue "$job"; stopped "scontrol requeue"
