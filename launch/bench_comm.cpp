@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <optional>
+#include <set>
 
 #include "comm/mpi_communicator.h"
 #include "comm/plain_mpi.h"
@@ -144,7 +145,9 @@ int bench_comm(const CommOptions& options) {
     }
     for (auto& row : report(arms, bytes, first)) rows.push_back(row);
   }
-  if (first) write_bench(options, "comm", {{"ranks", comm.size()}, {"rows", rows}});
+  const auto of_rank = comm.nodes();
+  const std::set<int> nodes(of_rank.begin(), of_rank.end());
+  if (first) write_bench(options, "comm", {{"ranks", comm.size()}, {"nodes", nodes.size()}, {"rows", rows}});
   return 0;
 }
 

@@ -30,9 +30,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SimulateOptions {
-  std::string timeline, record, launcher = "mpirun -np {ranks}", out = "simulation", child, comm, measured,
+  std::string timeline, record, launcher = "mpirun -np {ranks}", out = "simulation", child, measured,
                                 algorithm = "hierarchical", shard_group = "world";
-  std::vector<std::string> overrides;
+  std::vector<std::string> overrides, comm;
   std::vector<int> ranks{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384}, stages{0, 1, 2, 3};
   int recorded_ranks = 1, measured_stage = 1;
   int64_t steps = 30, warmup = 10;
@@ -94,15 +94,18 @@ Timeline record(const SimulateOptions& o) {
   return timeline;
 }
 
-/// The link that fits the all-reduces of a result of `fmtrain bench comm --json`.
-Link measured_link(const std::string& path) {
+/// The link that fits the all-reduces of a result of `fmtrain bench comm --json`: inside a node, or with one rank on each of
+/// several nodes between them, where the ranks of a node share it.
+void add_measured_link(Network& network, const std::string& path) {
   constexpr size_t kLargest = 1u << 20;
   const std::string text = read_file(posix_files(), path, kLargest, Links::kRefuse);
   std::vector<std::pair<double, double>> points;
   std::optional<double> ranks;
+  double nodes = 1;
   try {
     const Json all = parse_json(text, {kLargest, 16});
     ranks = number(field(all, {"result", "ranks"}));
+    nodes = number(field(all, {"result", "nodes"})).value_or(1);
     for (const Json& row : field(all, {"result", "rows"})) {
       const auto bytes = number(field(row, {"bytes"})), seconds = number(field(row, {"seconds", "median"}));
       if (field(row, {"arm"}) == "all_reduce" && bytes && seconds && *bytes > 0 && *seconds > 0)
@@ -115,7 +118,12 @@ Link measured_link(const std::string& path) {
     throw DataError(
         path +
         ": holds no all-reduces of two sizes on two ranks or more; `mpirun -np 2 fmtrain bench comm --json` writes them");
-  return fit_ring(static_cast<int>(*ranks), points);
+  if (nodes != 1 && nodes != *ranks)
+    throw DataError(path + ": several nodes with several ranks each; measure inside a node, and between nodes with one rank on "
+                           "each");
+  const Link link = fit_ring(static_cast<int>(*ranks), points);
+  if (nodes == 1) network.inside = link;
+  else network.between = {link.alpha, link.rate / network.per_node};
 }
 
 /// Ascending: curves follow the order of rows.
@@ -132,7 +140,7 @@ Simulation simulation_of(const SimulateOptions& o) {
   s.algorithm = algorithm_of(o.algorithm);
   s.network = o.network;
   s.by_node = o.shard_group == "node";
-  if (!o.comm.empty()) s.network.inside = measured_link(o.comm);
+  for (const auto& path : o.comm) add_measured_link(s.network, path);
   s.useful = o.useful;
   s.memory = o.memory;
   s.part_mean_time = 3600 * o.rank_hours;
@@ -193,8 +201,11 @@ void add_network(CLI::App& command, SimulateOptions& o) {
   command.add_option("--radix", o.network.radix, "ports of a switch, for in-network")
       ->check(CLI::Range(2, 1 << 16))
       ->capture_default_str();
-  command.add_option("--comm", o.comm,
-                     "JSON of `fmtrain bench comm`: latency and bandwidth inside a node are fitted to its all-reduces");
+  command
+      .add_option("--comm", o.comm,
+                  "JSON of `fmtrain bench comm`; may be repeated: latency and bandwidth inside a node, or with one rank on each "
+                  "of several\nnodes between them, are fitted to its all-reduces")
+      ->allow_extra_args(false);
   command.add_option("--jitter", o.jitter, "standard deviation of a rank's compute seconds, in place of the recorded one")
       ->check(CLI::NonNegativeNumber);
 }

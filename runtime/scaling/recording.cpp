@@ -95,6 +95,7 @@ Timeline timeline_of(const Recording& r, const std::vector<Json>& log, int64_t w
   t.cores = r.cores;
   t.leaves = r.leaves;
   t.parameters = r.parameters;
+  t.on_cpu = true;
   add_work(t, updates, r.leaves_of_rank);
   std::map<int64_t, std::vector<RecordedCall>> calls;
   for (const RecordedCall& call : r.calls)

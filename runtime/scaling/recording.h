@@ -25,8 +25,8 @@ struct Recording {
 
 /// Over the updates behind the first `warmup`: medians of seconds (of compute a token), means of bytes, samples and tokens.
 /// What is sent before the first wait of an update are its buckets, and that wait is the end of backward; the rest was sent
-/// after it. Of a leaf's time backward is taken to be two thirds (4 of 6 P operations a token). `log`: lines of log.jsonl.
-/// Throws DataError when there is no update, or when updates sent different buckets.
+/// after it. Of a leaf's time backward is taken to be two thirds (4 of 6 P operations a token). On a CPU.
+/// `log`: lines of log.jsonl. Throws DataError when there is no update, or when updates sent different buckets.
 Timeline timeline_of(const Recording& recording, const std::vector<Json>& log, int64_t warmup);
 
 }  // namespace fmtrain

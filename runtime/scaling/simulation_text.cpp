@@ -29,9 +29,10 @@ std::string head(const Json& all) {
       fixed(field(t, {"forward_s"}), 1e3, 2), fixed(field(t, {"backward_s"}), 1e3, 2), fixed(field(t, {"optimizer_s"}), 1e3, 2),
       fixed(field(t, {"other_s"}), 1e3, 2), fixed(field(t, {"jitter_s"}), 1e3, 2), fixed(field(t, {"leaves"}), 1, 0),
       fixed(field(t, {"parameters"}), 4e-6, 1), field(t, {"buckets"}).size(), fixed(field(t, {"rest_bytes"}), 1e-6, 1));
-  text += fmt::format("- collectives: {}; {} ranks a node; inside {}; between nodes, a rank: {}\n",
-                      plain(field(all, {"algorithm"})), fixed(field(network, {"per_node"}), 1, 0),
-                      link_text(field(network, {"inside"})), link_text(field(network, {"between"})));
+  text += fmt::format("- collectives{}: {}; {} ranks a node; inside {}; between nodes, a rank: {}\n",
+                      field(t, {"device"}) == "cpu" ? " (CPUs: after backward)" : "", plain(field(all, {"algorithm"})),
+                      fixed(field(network, {"per_node"}), 1, 0), link_text(field(network, {"inside"})),
+                      link_text(field(network, {"between"})));
   if (field(all, {"shard_group"}) == "node") text += "- from stage 1 on every node has a copy of its own (engine.shard_group: node)\n";
   const Json& failures = field(all, {"failures"});
   if (number(field(failures, {"rank_mean_time_s"})).value_or(0) > 0)

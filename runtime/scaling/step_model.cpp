@@ -26,6 +26,9 @@ struct Channel {
   }
 };
 
+/// Parameters are gathered before they are used.
+bool gathers_early(const Timeline& t, const Scenario& s) { return s.stage == 3 && !t.on_cpu; }
+
 class Replay {
  public:
   Replay(const Timeline& t, const Scenario& s) : t_(t), s_(s), turns_(turns(t, s)) {}
@@ -35,7 +38,7 @@ class Replay {
     double end = 0;  // of compute, with its waits for parameters
     for (int64_t leaf = 0; leaf < s_.leaves; ++leaf) {
       const bool last = leaf + 1 == s_.leaves;
-      if (s_.stage == 3) end = gathered_pass(gathered_pass(end, forward, false, false), backward, true, last);
+      if (gathers_early(t_, s_)) end = gathered_pass(gathered_pass(end, forward, false, false), backward, true, last);
       else end = plain_leaf(end, forward, backward, last);
     }
     PredictedStep step;
@@ -58,9 +61,11 @@ class Replay {
   }
 
   double plain_leaf(double begin, double forward, double backward, bool last) {
+    const double end = begin + forward + backward;
     if (last)
-      for (const Bucket& bucket : t_.buckets) channel_.send(begin + forward + bucket.ready * backward, reduce(bucket.bytes));
-    return begin + forward + backward;
+      for (const Bucket& bucket : t_.buckets)
+        channel_.send(t_.on_cpu ? end : begin + forward + bucket.ready * backward, reduce(bucket.bytes));
+    return end;
   }
 
   /// One pass over the units of stage 3: each waits for its parameters, which are asked for when the unit before it begins. In
@@ -91,7 +96,7 @@ class Replay {
     const auto all = [&](double bytes) {
       return bytes > 0 ? all_reduce_seconds(s_.algorithm, s_.ranks, bytes, s_.network) : 0.0;
     };
-    const bool hands_out = s_.stage == 1 || s_.stage == 2;
+    const bool hands_out = s_.stage > 0 && !gathers_early(t_, s_);
     return all(t_.rest) + all(norm_bytes(t_)) + (hands_out ? gather(t_.parameters * t_.parameter_bytes) : 0.0);
   }
 
@@ -119,7 +124,7 @@ double between_bytes(const Timeline& t, const Scenario& s) {
   const double rest = all(t.rest) + all(norm_bytes(t));
   if (s.stage == 0) return all(early) + rest;
   if (s.by_node) return copies_reduce_between(s.algorithm, s.ranks, early, s.network) + rest;
-  const double gathers = s.stage == 3 ? 2 * static_cast<double>(s.leaves) : 1;  // before forward and before backward of every leaf
+  const double gathers = gathers_early(t, s) ? 2 * static_cast<double>(s.leaves) : 1;  // before forward and backward of every leaf
   return half(early) + gathers * half(handed_out) + rest;
 }
 

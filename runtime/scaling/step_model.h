@@ -9,6 +9,7 @@
 //   3  besides, parameters are gathered by units (as the buckets are cut) before they are used in forward and in backward of
 //   every leaf,
 //      one unit ahead; nothing is gathered after the update
+// On CPUs (Timeline::on_cpu) buckets go out when backward is over, and stage 3 gathers as stages 1 and 2 do.
 // Where every node has a copy, the reduction ends with an all-reduce between nodes, and gathering stays inside.
 // Then what is left over (Timeline::rest) and the sums for the norm are all-reduced, exposed.
 #pragma once

@@ -50,6 +50,12 @@ std::vector<Bucket> read_buckets(const Json& list, const std::string& path) {
   return buckets;
 }
 
+bool on_cpu(const Json& device, const std::string& path) {
+  if (device.is_null() || device == "gpu") return false;
+  if (device != "cpu") throw DataError(path + ": device is neither cpu nor gpu");
+  return true;
+}
+
 Timeline timeline_of(const Json& json, const std::string& path) {
   if (field(json, {"kind"}) != "fmtrain timeline" || field(json, {"version"}) != 1)
     throw DataError(path + ": is no timeline of version 1; `fmtrain bench simulate --record` writes one");
@@ -61,6 +67,7 @@ Timeline timeline_of(const Json& json, const std::string& path) {
   t.cores = static_cast<int>(checked(json, "cores", 0, 1 << 20, path));
   t.leaves = static_cast<int64_t>(checked(json, "leaves", 1, 1 << 20, path));
   for (const auto& [name, value] : kMembers) t.*value = checked(json, name, 0, kMost, path);
+  t.on_cpu = on_cpu(field(json, {"device"}), path);
   t.buckets = read_buckets(field(json, {"buckets"}), path);
   if (t.leaves * std::max<int64_t>(1, std::ssize(t.buckets)) > kWork)
     throw DataError(path + ": leaves times buckets is more than " + std::to_string(kWork));
@@ -79,6 +86,7 @@ Json to_json(const Timeline& t) {
   Json json{{"version", 1},     {"kind", "fmtrain timeline"}, {"name", t.name},   {"source", t.source},
             {"ranks", t.ranks}, {"threads", t.threads},       {"cores", t.cores}, {"leaves", t.leaves}};
   for (const auto& [name, value] : kMembers) json[name] = t.*value;
+  json["device"] = t.on_cpu ? "cpu" : "gpu";
   json["buckets"] = Json::array();
   for (const Bucket& bucket : t.buckets) json["buckets"].push_back({{"bytes", bucket.bytes}, {"ready", bucket.ready}});
   return json;

@@ -28,14 +28,17 @@ struct Timeline {
   double samples = 0, tokens = 0;    ///< of the global batch, on average
   std::vector<Bucket> buckets;       ///< in the order of sending
   double rest = 0;  ///< bytes reduced after backward, as the rows of the word table that the global batch touches
+  /// Of ranks on CPUs, which move data only while they wait for it: all reductions follow backward. From stage 1 on parameters
+  /// lie once on a node, so stage 3 hands them out after the update, as stages 1 and 2 do.
+  bool on_cpu = false;
 
   double gradient_bytes() const;
 };
 
-/// Version 1: {"version": 1, "kind": "fmtrain timeline", members as above}.
+/// Version 1: {"version": 1, "kind": "fmtrain timeline", "device": "cpu" or "gpu", other members as above}.
 Json to_json(const Timeline& timeline);
 /// From outside. Throws DataError with the file and the member: 4,096 buckets, 2^20 leaves times buckets, 1e15 of any number and
-/// 1 MiB at most; no link is followed.
+/// 1 MiB at most; no link is followed. Without a device: a GPU's.
 Timeline read_timeline(const std::string& path);
 
 /// The same gradient in buckets of about `bytes`, each ready when its last part is.

@@ -79,5 +79,14 @@ timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/
 has "$dir/err" 'holds no all-reduces'
 timeout -k 5 60 mpirun -np 2 "$fmtrain" bench comm --to 64K --rounds 1 --json "$dir/comm.json" > /dev/null 2> "$dir/err" || fail 'bench comm'
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/comm.json" --ranks 2 > "$dir/text" 2> "$dir/err" || fail "simulate --comm: $(cat "$dir/err")"
+again() { timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --per-node 1 --ranks 2 "$@" > "$dir/text" 2> "$dir/err"; }
+between() { sed "s/\"nodes\": 1/\"nodes\": $1/; s/\"ranks\": 2/\"ranks\": $2/" "$dir/comm.json" > "$dir/between.json"; }
+between 2 2
+again --comm "$dir/comm.json" --comm "$dir/between.json" || fail "simulate --comm twice: $(cat "$dir/err")"
+grep -q 'inside \(.* GB/s)\); between nodes, a rank: \1$' "$dir/text" || fail "not the same links: $(grep collectives "$dir/text")"
+between 2 4
+again --comm "$dir/between.json"
+[ $? = 3 ] || fail 'collectives of several nodes with several ranks each were taken'
+has "$dir/err" 'one rank on each'
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
 [ $? = 3 ] || fail 'a scaling.json was taken for a timeline'

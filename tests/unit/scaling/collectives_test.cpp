@@ -137,6 +137,23 @@ TEST(StepModel, ExposedIsWhatBackwardDoesNotHide) {
   EXPECT_EQ(predict(t, s).exposed, 3);
 }
 
+TEST(StepModel, RanksOnCpusSendWhenBackwardIsOver) {
+  Timeline t = two_buckets();
+  t.on_cpu = true;
+  t.parameters = 32;  // 128 bytes, and 1/16 byte of squares
+  Scenario s{2, 0, 1, Algorithm::kRing, {{0, 128}, {0, 128}, 8, 40}, 0};
+  const double squares = 0.0625 / 128;
+  EXPECT_EQ(predict(t, s).exposed, 2 * 0.5 + squares);
+  EXPECT_EQ(predict(t, s).hidden, 0);
+  for (const int stage : {1, 2, 3}) {
+    s.stage = stage;
+    EXPECT_EQ(predict(t, s).exposed, 2 * 0.25 + 0.5 + squares) << stage;  // handed out, also at stage 3
+    EXPECT_EQ(predict(t, s).hidden, 0) << stage;
+  }
+  s.network.per_node = 1;
+  EXPECT_EQ(between_bytes(t, s), 64 + 64 + 0.0625);
+}
+
 TEST(StepModel, StagesShareTheUpdateAndHandOut) {
   Timeline t = two_buckets();
   t.parameters = 0;

@@ -37,6 +37,7 @@ TEST(Recording, BucketsAreWhatWasSentBeforeTheFirstWait) {
   EXPECT_EQ(t.jitter, 0);
   EXPECT_EQ(t.samples, 32);
   EXPECT_EQ(t.gradient_bytes(), 1050);
+  EXPECT_TRUE(t.on_cpu);
 }
 
 TEST(Recording, JitterAndFaults) {
@@ -86,6 +87,13 @@ class TimelineFile : public TemporaryFolder {
 TEST_F(TimelineFile, RoundTrip) {
   write("t.json", good().dump());
   EXPECT_EQ(to_json(read_timeline(path("t.json"))), good());
+  Json json = good();
+  json["device"] = "cpu";
+  write("t.json", json.dump());
+  EXPECT_TRUE(read_timeline(path("t.json")).on_cpu);
+  json.erase("device");
+  write("t.json", json.dump());
+  EXPECT_FALSE(read_timeline(path("t.json")).on_cpu);
 }
 
 TEST_F(TimelineFile, HostileOnesAreRefused) {
@@ -102,6 +110,7 @@ TEST_F(TimelineFile, HostileOnesAreRefused) {
   expect_refused(with("leaves", 0), "leaves");
   expect_refused(with("leaves", 1 << 20), "leaves times buckets");
   expect_refused(with("ranks", "many"), "ranks");
+  expect_refused(with("device", "tpu"), "device");
   expect_refused(with("buckets", 7), "buckets");
   expect_refused(with("buckets", Json::array({{{"bytes", 1}, {"ready", 0.5}}, {{"bytes", 1}, {"ready", 0.25}}})),
                  "buckets[1]: ready");
