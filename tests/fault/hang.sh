@@ -11,7 +11,7 @@ processes() { pgrep -f "^$fmtrain .*run.dir=$work/looping " || true; }
 pid_of() {  # RANK
   local pid
   for pid in $(processes); do
-    if tr '\0' '\n' 2> /dev/null < "/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then echo "$pid"; return; fi
+    if tr '\0' '\n' 2> /dev/null < "/proc/$pid/environ" | grep -qxE "(OMPI_COMM_WORLD|PMI)_RANK=$1"; then echo "$pid"; return; fi
   done
   return 1
 }
@@ -28,7 +28,7 @@ has_steps() { [[ -f $work/looping/log.jsonl ]] && (($(wc -l < "$work/looping/log
 has_ended() { ! kill -0 "$job" 2> /dev/null; }
 none_left() { [[ -z $(processes) ]]; }
 
-mpirun -np 4 -x "LD_PRELOAD=$loop" "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/looping" --set report.progress=off \
+mpirun -np 4 env "LD_PRELOAD=$loop" "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/looping" --set report.progress=off \
   --set report.bootstrap=0 --set data.validation=null --set data.test=null --set schedule.steps=100000 --set checkpoint.every=20 \
   > "$work/output" 2>&1 &
 job=$!

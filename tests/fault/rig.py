@@ -54,11 +54,20 @@ def alive(pid):
     return stat != "" and stat[stat.rindex(")") + 2] not in "ZX"
 
 
+def descendants(pid):
+    """Processes that one has started, and theirs: MPICH's launcher has one between itself and the ranks."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in read(task).split():
+            yield int(child)
+            yield from descendants(child)
+
+
 class Folder:
     """Where jobs run: their directories, the cache of prepared data, and what Open MPI leaves of killed ones. Removed at the end."""
 
     def __init__(self, programs):
         self.fmtrain, self.faulty = programs
+        self.mpich = "MPICH" in subprocess.run([self.fmtrain, "version"], capture_output=True, text=True).stdout
         self.path = Path(tempfile.mkdtemp(prefix="fault-"))
         self.shared = Path(tempfile.mkdtemp(prefix="fault-", dir="/dev/shm"))
         self.count, self.lock, self.launchers = 0, threading.Lock(), []
@@ -120,10 +129,9 @@ class Job:
     def pids(self):
         """{rank: pid}, as far as they have started."""
         if len(self.known) < self.size:
-            for task in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
-                for pid in read(task).split():
-                    if rank := re.search(r"\0OMPI_COMM_WORLD_RANK=(\d+)\0", "\0" + read(f"/proc/{pid}/environ")):
-                        self.known[int(rank[1])] = int(pid)
+            for pid in descendants(self.process.pid):
+                if rank := re.search(r"\0(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)\0", "\0" + read(f"/proc/{pid}/environ")):
+                    self.known[int(rank[1])] = pid
         return self.known
 
     def started(self):

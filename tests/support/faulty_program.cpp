@@ -20,6 +20,7 @@
 
 #include "comm/communicator.h"
 #include "comm/node.h"
+#include "launch/environment.h"
 #include "models/ops/linear.h"
 #include "runtime/checkpoint/shard.h"
 #include "runtime/data/dataset_file.h"
@@ -36,11 +37,10 @@ struct Fault {
 
   Fault() {
     const char* text = std::getenv("FMTRAIN_FAULT");
-    const char* me = std::getenv("OMPI_COMM_WORLD_RANK");
     std::istringstream fields(text ? text : "");
     std::string number;
     if (!std::getline(fields, point, ':') || !std::getline(fields, kind, ':') || !std::getline(fields, number, ':')) return;
-    rank = std::stoi(number) == std::atoi(me ? me : "0") ? std::stoi(number) : -1;
+    rank = std::stoi(number) == launched_number() ? std::stoi(number) : -1;
     fields >> call;
   }
 };
@@ -96,8 +96,7 @@ void note_samples(const at::Tensor& ids) {
 void append_samples(const std::string& line) {
   const char* path = std::getenv("FMTRAIN_SAMPLES");
   if (!path) return;
-  const char* me = std::getenv("OMPI_COMM_WORLD_RANK");
-  const std::string file = std::string(path) + "." + (me ? me : "0");
+  const std::string file = std::string(path) + "." + std::to_string(launched_number());
   const int fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0 || ::write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error(file + ": cannot write");
   ::close(fd);
