@@ -13,4 +13,4 @@ for file in "$1"/hub "$1"/h[0-9]*; do
 done
 guard=$(cat "$1/guard" 2> /dev/null || true)  # this process itself where OWNER has ended
 if [[ -n $guard && $guard != "$$" ]]; then kill -KILL -- "-$guard" 2> /dev/null || true; fi
-rm -f "$1"/hub "$1"/h[0-9]* "$1"/hosts "$1"/hub.log "$1/guard"
+rm -f "$1"/hub "$1"/h[0-9]* "$1"/hosts "$1"/hub.log "$1/rsh" "$1/guard"

@@ -27,6 +27,8 @@ for host in hub $(seq -f h%g "$hosts"); do start "$host"; done
 setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" "$3"' _ "$owner" "$here/down.sh" "$dir" < /dev/null > /dev/null 2>&1 &
 echo $! > "$dir/guard"
 trap '"$here/down.sh" "$dir"' ERR
+printf '#!/usr/bin/env bash\nexec %q %q "$@"\n' "$here/on.sh" "$dir" > "$dir/rsh"  # for MPICH's launcher, which takes no arguments
+chmod +x "$dir/rsh"
 for host in hub $(seq -f h%g "$hosts"); do
   for _ in $(seq 200); do if [[ -s $dir/$host ]]; then break; fi; sleep 0.05; done
   [[ -s $dir/$host ]] || { cat "$dir"/*.log >&2; false; }
