@@ -215,7 +215,9 @@ struct World {
 /// `alike`: ranks that are not, or that have no device, do not come to work.
 void join(World& world, Ending& ending, const Config& config, MpiSession* session, bool alike) {
   const int local_rank = session ? session->local_rank() : 0, local_size = session ? session->local_size() : 1;
-  auto host = session ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
+  // one rank under a launcher has nobody to share memory with: shared windows come in small pages, in which a pass over all parameters
+  // takes twice as long
+  auto host = session && session->size() > 1 ? make_mpi_communicator(*session, mpi_options()) : make_single_communicator();
   if (alike) check_agreement(*host, computation_hash(config) + config.run.dir);
   world.seats.emplace(*host, local_size);
   world.device = make_device_world(alike ? config.engine.device : Device::kCpu, std::move(host), local_rank, ending.host, gpu_sharing_wanted());
