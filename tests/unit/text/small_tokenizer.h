@@ -11,6 +11,10 @@
 
 namespace fmtrain {
 
+inline bool operator==(const Encoding& a, const Encoding& b) {
+  return a.ids == b.ids && a.begin == b.begin && a.end == b.end && a.words == b.words;
+}
+
 inline constexpr int32_t kUnk = 1, kCls = 2, kSep = 3;
 /// Id of the letter c ('a' to 'z') at the front of a word, and inside of one.
 inline constexpr int32_t front(char c) { return 5 + (c - 'a'); }

@@ -13,10 +13,6 @@
 namespace fmtrain {
 namespace {
 
-bool operator==(const Encoding& a, const Encoding& b) {
-  return a.ids == b.ids && a.begin == b.begin && a.end == b.end && a.words == b.words;
-}
-
 using Random = std::mt19937;
 
 std::string utf8(uint32_t c) {

@@ -23,10 +23,6 @@ class TokenizerTest : public TemporaryFolder {
   std::unique_ptr<Tokenizer> tokenizer_;
 };
 
-bool operator==(const Encoding& a, const Encoding& b) {
-  return a.ids == b.ids && a.begin == b.begin && a.end == b.end && a.words == b.words;
-}
-
 TEST_F(TokenizerTest, OneTextByHand) {
   const Encoding e = tokenizer_->encode(" Abc, d\u00e9");
   EXPECT_THAT(e.ids, ElementsAre(kCls, front('a'), inside('b'), inside('c'), kUnk, front('d'), inside('e'), kSep));
@@ -43,7 +39,7 @@ TEST_F(TokenizerTest, WordsKeepTheirNumbersWhenOneHasNoToken) {
 }
 
 /// Texts of 0 to 60 parts, of which many have a meaning for the tokenizer.
-std::string random_text(std::mt19937& random) {
+std::string random_parts(std::mt19937& random) {
   static const std::vector<std::string> parts{"a",          "b",
                                               "Z",          " ",
                                               "  ",         "\t",
@@ -72,7 +68,7 @@ TEST_F(TokenizerTest, OffsetsAscendInsideTheTextAndEncodingIsAFunction) {
   std::mt19937 random(1);
   const auto again = load_tokenizer(path("model"));
   for (int i = 0; i < 5000; ++i) {
-    const std::string text = random_text(random);
+    const std::string text = random_parts(random);
     const Encoding e = tokenizer_->encode(text);
     const size_t n = e.ids.size();
     ASSERT_TRUE(n >= 2 && e.begin.size() == n && e.end.size() == n && e.words.size() == n);
