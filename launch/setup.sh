@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 packages=(g++ cmake ninja-build ccache python3-venv unzip libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libyaml-cpp-dev
   libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libicu-dev libxxhash-dev libssl-dev libgtest-dev libgmock-dev
   librapidcheck-dev libvalijson-dev)
-cluster=(slurmctld slurmd slurm-client munge iproute2)      # what the tests on a real Slurm and on several hosts need
+hosts=(iproute2)      # what the tests on several hosts need
 venv=.deps/venv
 cache=${FMTRAIN_HOME:-$HOME/.cache/fmtrain}
 build=yes weights=yes target=fmtrain
@@ -56,9 +56,9 @@ if command -v dpkg-query > /dev/null; then
     fi
     step "install ${#missing[@]} system packages" install_packages "${missing[@]}"
   fi
-  read -ra missing <<< "$(missing_packages "${cluster[@]}")" || true
+  read -ra missing <<< "$(missing_packages "${hosts[@]}")" || true
   if [[ $target == all && $(id -u) == 0 ]] && ((${#missing[@]})); then
-    (step "install ${missing[*]}" install_packages "${missing[@]}") || echo "setup: without them the tests of label slurm are skipped"
+    (step "install ${missing[*]}" install_packages "${missing[@]}") || echo "setup: without it the tests of label multihost are skipped"
   fi
 else
   echo "setup: not a Debian or Ubuntu system; the build expects these packages' equivalents: ${packages[*]}" >&2
