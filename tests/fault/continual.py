@@ -168,7 +168,7 @@ def kills(folder):
         expect(not differing and not extra, f"other files: {differing} {extra}")
         shutil.rmtree(place.path)
 
-    cases = [(stage, n) for stage in STAGES for n in range(trials(2, 20))]
+    cases = [(stage, n) for stage in STAGES for n in range(trials(4, 20))]
     failed = run_trials(trial, cases)[1]
     return report("continual_kills", "killed in every stage, then twice more", len(cases), failed,
                   "found in " + ", ".join(f"{stage} {count}" for stage, count in struck.items()))
@@ -188,7 +188,7 @@ def races(folder):
         expect([r["version"] for r in audit if r["action"] == "challenge"] == ["000002"], f"challenged: {audit}")
         shutil.rmtree(place.path)
 
-    cases = list(range(trials(4, 100)))
+    cases = list(range(trials(8, 100)))
     failed = run_trials(trial, cases, workers=1)[1]
     return report("continual_races", "two runners at once", len(cases), failed, "one winner each")
 
