@@ -165,8 +165,10 @@ def main():
     if o.hosts > len(os.sched_getaffinity(0)):
         p.error(f"{o.hosts} hosts need as many cores")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
-    known = read(o.out + ".json") if os.path.exists(o.out + ".json") else \
-        {"config": os.path.relpath(o.config, ROOT), "micro": o.micro, "machine": machine, "rounds": []}
+    same = {"config": os.path.relpath(o.config, ROOT), "micro": o.micro, "machine": machine}
+    known = read(o.out + ".json") if os.path.exists(o.out + ".json") else {**same, "rounds": []}
+    if differing := [name for name, value in same.items() if known[name] != value]:
+        p.error(f"{o.out}.json has rounds of another {' and '.join(differing)}: give another --out")
     known["rounds"].append(one_round(o))
     with open(o.out + ".json", "w") as f:
         json.dump(known, f, indent=1)
