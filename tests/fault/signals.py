@@ -45,6 +45,8 @@ class Leg:
                    f"exit {self.code}, exit.json {record(run)}: {job.output()}")
             expect(self.seconds <= SECONDS, f"stopped after {self.seconds:.1f} s")
             self.stopped = self.code == 75
+            said = f"stopped    at step {record(run).get('step')}, which is saved"
+            expect(not self.stopped or said in job.output(), f"does not say \"{said}\": {job.output()}")
         bad = {step: fault for step in steps_in(run) if (fault := damage(run / f"checkpoints/step-{step}"))}
         expect(steps_in(run) and not bad, f"checkpoints {steps_in(run)}, damaged: {bad}")
 
