@@ -25,11 +25,29 @@ int open_retrying(const char* path, int flags, mode_t mode, int* fd) {
   return *fd < 0 ? errno : 0;
 }
 
-constexpr size_t kPage = 4096, kDirect = 1 << 20;  ///< bytes: what direct writes are multiples of, and the smallest
+constexpr size_t kPage = 4096, kDirect = 1 << 20;  ///< bytes: what direct transfers are multiples of, and the least that is worth one
 
 bool set_direct(int fd, bool on) {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && ::fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
+/// All bytes by calls of some(n), which returns as write(2) does: whole pages directly where they are many and aligned in memory and
+/// in the file, the rest through the page cache. 0 or an errno value.
+template <typename F>
+int transfer(int fd, const void* data, size_t bytes, const F& some) {
+  bool direct = bytes >= kDirect && reinterpret_cast<uintptr_t>(data) % kPage == 0 && set_direct(fd, true);
+  int error = 0;
+  while (bytes > 0 && !error) {
+    if (direct && bytes < kPage) direct = !set_direct(fd, false);
+    const size_t whole = direct ? bytes / kPage * kPage : bytes;
+    const ssize_t n = some(std::min(whole, size_t{1} << 30));
+    if (n > 0) bytes -= static_cast<size_t>(n);
+    else if (n < 0 && errno == EINVAL && direct) direct = !set_direct(fd, false);  // not aligned in the file
+    else if (n == 0 || errno != EINTR) error = n < 0 ? errno : EIO;
+  }
+  if (direct) set_direct(fd, false);
+  return error;
 }
 
 /// O_NONBLOCK: the opening of a pipe would wait for a writer who may never come, and of some devices does something.
@@ -49,25 +67,15 @@ class PosixFiles final : public FileOps {
   int create_exclusive(const std::string& path, int* fd) override {
     return open_retrying(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0600, fd);
   }
-  /// Large aligned writes go past the page cache where the file system can (open(2), O_DIRECT): at the disk's own rate, and who
-  /// reads the file back sees what the disk holds.
+  /// Large aligned writes, and reads, go past the page cache where the file system can (open(2), O_DIRECT): at the disk's own rate,
+  /// and who reads the file back sees what the disk holds.
   int write(int fd, const void* data, size_t bytes) override {
     const auto* p = static_cast<const char*>(data);
-    bool direct = bytes >= kDirect && bytes % kPage == 0 && reinterpret_cast<uintptr_t>(data) % kPage == 0 && set_direct(fd, true);
-    int error = 0;
-    while (bytes > 0 && !error) {
-      const ssize_t n = ::write(fd, p, std::min(bytes, size_t{1} << 30));
-      if (n >= 0) {
-        p += n;
-        bytes -= static_cast<size_t>(n);
-      } else if (errno == EINVAL && direct) {  // from a place in the file that is not aligned
-        direct = !set_direct(fd, false);
-      } else if (errno != EINTR) {
-        error = errno;
-      }
-    }
-    if (direct) set_direct(fd, false);
-    return error;
+    return transfer(fd, data, bytes, [&](size_t n) {
+      const ssize_t done = ::write(fd, p, n);
+      if (done > 0) p += done;
+      return done;
+    });
   }
   int fsync(int fd) override { return result(::fsync(fd)); }
   int close(int fd) override { return result(::close(fd)); }
@@ -89,15 +97,11 @@ class PosixFiles final : public FileOps {
   int open_plain(const std::string& path, int* fd) override { return open_existing(path, O_NOFOLLOW, fd); }
   int read(int fd, void* data, size_t bytes, int64_t offset) override {
     auto* p = static_cast<char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::pread(fd, p, std::min(bytes, size_t{1} << 30), offset);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return n < 0 ? errno : EIO;
-      p += n;
-      offset += n;
-      bytes -= static_cast<size_t>(n);
-    }
-    return 0;
+    return transfer(fd, data, bytes, [&](size_t n) {
+      const ssize_t done = ::pread(fd, p, n, offset);
+      if (done > 0) p += done, offset += done;
+      return done;
+    });
   }
   int size(int fd, int64_t* bytes) override {
     struct stat info {};

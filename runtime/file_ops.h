@@ -24,7 +24,7 @@ class FileOps {
   virtual int sync_dir(const std::string& path) = 0;
   virtual int open(const std::string& path, int* fd) = 0;              ///< read only; EINVAL for a pipe or a device: nothing is waited for
   virtual int open_plain(const std::string& path, int* fd) { return open(path, fd); }  ///< the same; ELOOP where the name is a link
-  virtual int read(int fd, void* data, size_t bytes, int64_t offset) = 0;  ///< exactly `bytes`; EIO when the file is shorter
+  virtual int read(int fd, void* data, size_t bytes, int64_t offset) = 0;  ///< exactly `bytes`; EIO when the file is shorter; direct as write()
   virtual int size(int fd, int64_t* bytes) = 0;
   virtual int list(const std::string& path, std::vector<std::string>* names) = 0;  ///< without . and ..; sorted
   virtual int space(const std::string& path, int64_t* free_bytes) = 0;

@@ -1,8 +1,13 @@
 #include "runtime/checkpoint/manifest.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <random>
 #include <stdexcept>
 
@@ -12,6 +17,7 @@ namespace fmtrain {
 namespace {
 
 constexpr size_t kLimit = 64u << 20;
+constexpr size_t kHugePage = 2 << 20;  ///< of memory into which whole blocks are read directly (pages.h)
 constexpr size_t kMark = 11, kSeal = kMark + 64 + 2;  ///< ,"sha256":" and then 64 digits and "}
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -90,12 +96,14 @@ void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<
   if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
   if (size != entry.at("bytes").get<int64_t>())
     fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
-  std::string block;
+  const std::unique_ptr<char, decltype(&std::free)> memory(static_cast<char*>(std::aligned_alloc(kHugePage, kCheckpointBlock)), &std::free);
+  if (!memory) throw std::bad_alloc();
+  ::madvise(memory.get(), kCheckpointBlock, MADV_HUGEPAGE);
   for (int64_t at = 0; at < size; at += kCheckpointBlock) {
-    block.resize(static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
+    const std::string_view block(memory.get(), static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
     const std::string place =
         "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
-    if (const int error = files.read(fd, block.data(), block.size(), at))
+    if (const int error = files.read(fd, memory.get(), block.size(), at))
       fail("cannot be read " + place + ": " + std::strerror(error));
     const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
     const auto found = xxh3_hex(block.data(), block.size());
