@@ -131,6 +131,7 @@ class Trainer {
   /// nothing is put back then: that would need the other ranks.
   void with_evaluated_weights(const std::function<void()>& use) {
     const bool average = config_.evaluate.weights == Weights::kEma;
+    if (average) settle_save();
     if (average) engine_->swap_average();
     use();
     if (average) engine_->swap_average();
@@ -199,6 +200,7 @@ class Trainer {
     }
     const LeafDigest again = duty ? digest_of(*duty, step) : LeafDigest{};
     const double computed = now();
+    settle_save();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
     if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
     outputs_.judge(state_.step + 1, step, result, inputs_.train->texts());
@@ -294,6 +296,13 @@ class Trainer {
     if (config_.engine.zero == 0 || shards_.copies() > 1) check_replicas(inputs_.model->parameters(), comm_, options_.host);
   }
 
+  /// Before the state changes.
+  void settle_save() {
+    const double start = now();
+    checkpoints_.settle();
+    if (checkpoints_.saving()) outputs_.save_stalled(now() - start);
+  }
+
   /// What became of the save in flight, if that is known by now; `wait`: in any case.
   void follow_save(bool wait) {
     const double start = now();
@@ -315,6 +324,7 @@ class Trainer {
   void finish() {
     if (!outputs_.has_model()) with_evaluated_weights([this] { save_model(); });
     enter("load");
+    settle_save();
     load_weights(*inputs_.model, outputs_.model_dir());
     inputs_.model->parameters_changed();
     const Json after = evaluate_splits();

@@ -81,17 +81,25 @@ CheckpointStore::CheckpointStore(std::string dir, FileOps& files, Communicator& 
 
 bool CheckpointStore::save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why) {
   begin({step, state, small, fixed, best_step}, false);
+  settle();
   return *advance_save(true, why);
 }
 
 void CheckpointStore::begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step) {
   begin({step, state, small, fixed, best_step}, true);
+  if (std::any_of(state.pieces.begin(), state.pieces.end(), [](const auto& piece) { return piece.data.is_cuda(); })) save_->settle();
 }
 
 void CheckpointStore::begin(SaveRequest request, bool whole) {
   TORCH_CHECK(!saving(), "a save of step ", request.step, " while another one is in flight");
   save_ = std::make_unique<CheckpointSave>(place_, std::move(request), whole, memory_);
-  save_->copy_state();
+  settled_ = false;
+}
+
+void CheckpointStore::settle() {
+  if (std::exchange(settled_, true)) return;
+  save_->settle();
+  place_.comm.barrier();  // a rank's part may lie in memory that another one changes
 }
 
 std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
@@ -101,6 +109,7 @@ std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
   if (why) *why = save_->why();
   save_seconds_ = save_->seconds();
   save_.reset();
+  settled_ = true;
   return outcome == CheckpointSave::Outcome::kSaved;
 }
 

@@ -27,9 +27,12 @@ class CheckpointStore {
   /// rank, with *why) when storage failed; the older checkpoints are then untouched. `fixed` must be equal on load. A valid step-N
   /// of the same run is kept as it is. Memory: two blocks of 16 MiB. No other save may be in flight.
   bool save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step, std::string* why);
-  /// Collective. The same behind the caller's back: `state` is copied into memory that is kept (as much as this rank's file), and
-  /// threads do what waits for storage, once half of it was copied. advance_save() tells how it ended. No other save may be in flight.
+  /// Collective. The same behind the caller's back: threads copy `state` and do what waits for storage, and settle() copies what they
+  /// have not come to. From a GPU the copy is made at once. advance_save() tells how it ended. Memory, kept: as much as this rank's
+  /// file. No other save may be in flight.
   void begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step);
+  /// Collective, to be called before anything of the state changes on any rank, other than between a save's end and the next begin.
+  void settle();
   /// Collective, while a save is in flight; to be called between steps, or with `wait` to see its end. Whether the save succeeded,
   /// once, when that is known.
   std::optional<bool> advance_save(bool wait, std::string* why);
@@ -61,6 +64,7 @@ class CheckpointStore {
   std::vector<int64_t> fenced_;  ///< rank 0: steps that were ignored, to be set aside once another one is loaded
   at::Tensor memory_;                   ///< of ShardImage, kept from save to save
   std::unique_ptr<CheckpointSave> save_;
+  bool settled_ = true;  ///< of save_
   double save_seconds_ = 0;
 };
 

@@ -27,7 +27,7 @@ struct SavePlace {
 
 struct SaveRequest {
   int64_t step = 0;
-  StateDict state;         ///< of this rank; its memory must not change until copy_state() has returned
+  StateDict state;         ///< of this rank; its memory must not change until settle() has returned
   Json small, fixed;       ///< rank 0's count
   int64_t best_step = -1;  ///< kept too
 };
@@ -52,8 +52,8 @@ class CheckpointSave {
   CheckpointSave(const SavePlace& place, SaveRequest request, bool whole, at::Tensor& memory);
   /// Waits for this rank's thread.
   ~CheckpointSave() { if (image_) image_->give_up(); }
-  /// Before advance(): copies the state, while the thread writes the first half once it was copied.
-  void copy_state() { if (image_ && outcome_ == Outcome::kInFlight) image_->fill(); }
+  /// Copies of the state what the thread has not, of a GPU all of it; at once where there is memory for two blocks only.
+  void settle() { if (image_ && outcome_ == Outcome::kInFlight) image_->settle(); }
   /// Collective. Parts follow each other once all ranks have ended the last one: write the shard, write the manifest and rename,
   /// read back, delete what is not kept. `wait`: until the save is over. Storage errors never throw: one rank's is every rank's. Throws Error with kLocked, on all
   /// ranks, when the lock is another run's.

@@ -6,14 +6,12 @@
 #include <mutex>
 #include <string_view>
 
-#include "runtime/hash.h"
-
 namespace fmtrain {
 namespace {
 
 int64_t to_int64(const std::string& hex) { return static_cast<int64_t>(std::stoull(hex, nullptr, 16)); }
 
-/// Blocks on their way from the thread that hashes to the one that writes.
+/// Blocks on their way from the thread that copies and hashes to the one that writes.
 class Queue {
  public:
   void put(std::string_view block) {
@@ -55,17 +53,16 @@ int write_all(FileOps& files, int fd, ShardImage& image, Queue& queue) {
   return 0;
 }
 
-/// Two threads, one that hashes and one that writes: a thread a block, which is started only when the disk is idle, adds the hashing
+/// Two threads, one that copies and hashes and one that writes: a thread a block, which is started only when the disk is idle, adds the hashing
 /// to the writing (1.31 GB: 0.34 s, and 0.30 s with two threads).
 int write_blocks(FileOps& files, int fd, ShardImage& image, std::vector<int64_t>& facts) {
   Queue queue;
   auto writing = std::async(std::launch::async, [&] { return write_all(files, fd, image, queue); });
   facts.assign(1, image.bytes());
   try {
-    for (auto block = image.next(); !block.empty(); block = image.next()) {
-      const auto hex = xxh3_hex(block.data(), block.size());
-      facts.insert(facts.end(), {to_int64(hex.substr(0, 16)), to_int64(hex.substr(16))});
-      queue.put(block);  // only now: once it is written, its memory may be filled again
+    for (auto block = image.next(); !block.bytes.empty(); block = image.next()) {
+      facts.insert(facts.end(), {to_int64(block.hash.substr(0, 16)), to_int64(block.hash.substr(16))});
+      queue.put(block.bytes);
     }
   } catch (...) {
     queue.put({});

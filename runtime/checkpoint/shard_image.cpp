@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/pages.h"
 #include "runtime/checkpoint/reader.h"
+#include "runtime/hash.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -19,7 +21,8 @@ namespace fmtrain {
 namespace {
 
 constexpr int64_t kPage = 4096;      ///< so that FileOps can write whole blocks directly
-constexpr int64_t kGrain = 1 << 20;  ///< bytes one thread copies at a time
+constexpr int64_t kGrain = 1 << 20;    ///< bytes one thread copies at a time
+constexpr int64_t kCached = 64 << 10;  ///< bytes that are hashed and then copied out of a cache
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -67,9 +70,12 @@ ShardImage::ShardImage(StateDict state, bool whole, at::Tensor& memory) {
     bytes_ += static_cast<int64_t>(piece.data.nbytes());
     gpu_ = gpu_ || piece.data.is_cuda();
   }
-  const int64_t blocks = (bytes_ + kCheckpointBlock - 1) / kCheckpointBlock;
-  slots_ = whole ? blocks : std::min<int64_t>(blocks, 2);
-  const int64_t room = std::min(round_up(bytes_, kPage), slots_ * kCheckpointBlock);
+  const int64_t blocks = (bytes_ + kCheckpointBlock - 1) / kCheckpointBlock, slots = whole ? blocks : std::min<int64_t>(blocks, 2);
+  whole_ = slots == blocks;
+  slot_.assign(static_cast<size_t>(blocks), -1);
+  there_.assign(static_cast<size_t>(blocks), 0);
+  for (int64_t s = 0; s < slots; ++s) free_.insert(s);
+  const int64_t room = std::min(round_up(bytes_, kPage), slots * kCheckpointBlock);
   if (!memory.defined() || memory.numel() < room) {
     memory.reset();  // before the new one is taken
     memory = page_memory(room, gpu_);
@@ -77,18 +83,26 @@ ShardImage::ShardImage(StateDict state, bool whole, at::Tensor& memory) {
   memory_ = memory;
 }
 
+int64_t ShardImage::first_byte(int64_t block) const { return std::min(bytes_, block * kCheckpointBlock); }
+
 char* ShardImage::place(int64_t block) const {
-  return static_cast<char*>(memory_.data_ptr()) + block % slots_ * kCheckpointBlock;
+  return static_cast<char*>(memory_.data_ptr()) + slot_[static_cast<size_t>(block)] * kCheckpointBlock;
 }
 
 /// Bytes [first, last) of the file.
-void ShardImage::copy(int64_t first, int64_t last, char* to) const {
+void ShardImage::copy(int64_t first, int64_t last, char* to, Xxh3* hash) const {
   auto part = std::upper_bound(parts_.begin(), parts_.end(), first, [](int64_t at, const Part& p) { return at < p.first; }) - 1;
-  for (; first < last; ++part) {
-    const int64_t inside = first - part->first, n = std::min(last - first, static_cast<int64_t>(part->values.nbytes()) - inside);
-    if (n <= 0) continue;
+  while (first < last) {
+    const int64_t inside = first - part->first, left = static_cast<int64_t>(part->values.nbytes()) - inside;
+    const int64_t n = std::min({last - first, left, part->values.is_cpu() ? kCached : left});
+    if (n <= 0) {
+      ++part;
+      continue;
+    }
     if (part->values.is_cpu()) {
-      copy_past_caches(to, static_cast<const char*>(part->values.const_data_ptr()) + inside, static_cast<size_t>(n));
+      const char* from = static_cast<const char*>(part->values.const_data_ptr()) + inside;
+      if (hash) hash->update(from, static_cast<size_t>(n));
+      copy_past_caches(to, from, static_cast<size_t>(n));
     } else {
       const int64_t item = part->values.element_size();  // header and blocks are multiples of it
       at::from_blob(to, {n / item}, part->values.scalar_type()).copy_(part->values.narrow(0, inside / item, n / item));
@@ -98,43 +112,74 @@ void ShardImage::copy(int64_t first, int64_t last, char* to) const {
   }
 }
 
-void ShardImage::fill() {
+void ShardImage::copy_with_all_threads(int64_t block) const {
+  const int64_t first = first_byte(block);
+  const auto copy_some = [&](int64_t from, int64_t to) { copy(first + from, first + to, place(block) + from, nullptr); };
+  if (gpu_) copy_some(0, size(block));
+  else at::parallel_for(0, size(block), kGrain, copy_some);
+}
+
+/// A place for the next block that nobody copies yet, for which it waits. The reader leaves all to a thread that settles. The last
+/// block has the last place: where there are as many places as blocks that one is shorter, and never the only one left to another.
+bool ShardImage::claim(std::unique_lock<std::mutex>& lock, bool reader) {
+  const auto over = [&] { return given_up_ || claimed_ == blocks() || (reader && (settling_ || gpu_)); };
+  changed_.wait(lock, [&] { return over() || !free_.empty(); });
+  if (over()) return false;
+  const auto slot = claimed_ + 1 == blocks() ? std::prev(free_.end()) : free_.begin();
+  slot_[static_cast<size_t>(claimed_++)] = *slot;
+  free_.erase(slot);
+  return true;
+}
+
+void ShardImage::settle() {
   const at::NoGradGuard no_grad;
+  std::unique_lock lock(mutex_);
+  settling_ = true;
+  changed_.notify_all();
+  const int64_t first = claimed_;  // the one before it the reader may be copying
+  int64_t shown = first;
   try {
-    for (int64_t b = 0; b * kCheckpointBlock < bytes_; ++b) {
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return given_up_ || b < released_ + slots_; });
-        if (given_up_) return;
-      }
-      const int64_t first = b * kCheckpointBlock, last = std::min(bytes_, first + kCheckpointBlock);
-      const auto copy_some = [&](int64_t from, int64_t to) { copy(first + from, first + to, place(b) + from); };
-      if (gpu_) copy_some(0, last - first);
-      else at::parallel_for(0, last - first, kGrain, copy_some);
-      if (b + 1 < slots_ / 2 && last < bytes_) continue;  // a writer beside all of it slows the copy, for which training waits
-      const std::lock_guard lock(mutex_);
-      filled_ = b + 1;
+    while (claim(lock, false)) {
+      lock.unlock();
+      copy_with_all_threads(claimed_ - 1);
+      lock.lock();
+      if (whole_ && 2 * (claimed_ - first) < blocks() - first) continue;  // a writer beside all of it slows what training waits for
+      while (shown < claimed_) there_[static_cast<size_t>(shown++)] = 1;
       changed_.notify_all();
     }
   } catch (...) {
     give_up();
     throw;
   }
+  changed_.wait(lock, [&] { return given_up_ || first == 0 || there_[static_cast<size_t>(first - 1)]; });
 }
 
-std::string_view ShardImage::next() {
+ShardImage::Block ShardImage::next() {
   std::unique_lock lock(mutex_);
-  const int64_t b = taken_, first = b * kCheckpointBlock;
-  if (first >= bytes_) return {};
-  changed_.wait(lock, [&] { return given_up_ || filled_ > b; });
+  const int64_t block = taken_;
+  if (block == blocks()) return {};
+  Block result;
+  if (block == claimed_ && claim(lock, true)) {
+    lock.unlock();
+    Xxh3 hash;
+    copy(first_byte(block), first_byte(block + 1), place(block), &hash);
+    result.hash = hash.hex();
+    lock.lock();
+    there_[static_cast<size_t>(block)] = 1;
+    changed_.notify_all();
+  }
+  changed_.wait(lock, [&] { return given_up_ || there_[static_cast<size_t>(block)]; });
   if (given_up_) return {};
   ++taken_;
-  return {place(b), static_cast<size_t>(std::min(bytes_ - first, kCheckpointBlock))};
+  result.bytes = {place(block), static_cast<size_t>(size(block))};
+  lock.unlock();
+  if (result.hash.empty()) result.hash = xxh3_hex(result.bytes.data(), result.bytes.size());
+  return result;
 }
 
 void ShardImage::release() {
   const std::lock_guard lock(mutex_);
-  ++released_;
+  free_.insert(slot_[static_cast<size_t>(released_++)]);
   changed_.notify_all();
 }
 

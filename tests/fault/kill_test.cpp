@@ -51,7 +51,7 @@ void commit_alone(const std::string& dir, int ranks, const std::function<void(in
     for (int64_t step = 1;; ++step) {
       posix_files().unlink(mine + ".new");
       ShardImage image(state_of(step, kElements, comm.rank(), ranks), true, memory);
-      image.fill();
+      image.settle();
       write_shard(posix_files(), mine + ".new", image, facts);
       posix_files().rename(mine + ".new", mine);
       comm.barrier();

@@ -1,8 +1,11 @@
 // Saves behind the caller's next steps: they hold the state of their own step, surface their failures, and do not pile up.
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <random>
 #include <thread>
 
+#include "runtime/hash.h"
 #include "tests/unit/checkpoint/checkpoint_folder.h"
 #include "tests/unit/checkpoint/forwarding_files.h"
 
@@ -37,7 +40,7 @@ class FullDisk final : public ForwardingFiles {
 class AsyncSave : public Checkpoints {
  protected:
   /// Begins a save of `step` on 2 ranks, changes the live state while nothing is written yet, and lets the save end. With
-  /// `by_reference` the live state is copied only then.
+  /// `by_reference` the live state is settled only then.
   void save_and_change(int64_t step, bool by_reference) const {
     Gate files;
     run_ranks(2, [&](Communicator& comm) {
@@ -48,10 +51,11 @@ class AsyncSave : public Checkpoints {
       std::unique_ptr<CheckpointSave> raw;
       if (by_reference) raw = std::make_unique<CheckpointSave>(place, SaveRequest{step, flat.share(comm), kSmall, kFixed, -1}, true, memory);
       else store.begin_save(step, flat.share(comm), kSmall, kFixed, -1);
+      store.settle();
       flat.values.add_(1);
       comm.barrier();
       files.open_gate();
-      if (by_reference) raw->copy_state();
+      if (by_reference) raw->settle();
       if (by_reference) EXPECT_EQ(raw->advance(true), CheckpointSave::Outcome::kSaved);
       else EXPECT_EQ(store.advance_save(true, nullptr), true);
       EXPECT_FALSE(store.saving());
@@ -135,18 +139,23 @@ StateDict large_state() {
   return state;
 }
 
-std::string bytes_of(const StateDict& state, bool whole, at::Tensor& memory) {
+/// What the thread that writes gets, for which `settle` is called when `after` has passed; then the state changes.
+std::string bytes_of(const StateDict& state, bool whole, at::Tensor& memory, std::chrono::microseconds after = {}) {
   ShardImage image(state, whole, memory);
   std::string all;
   std::thread writer([&] {
-    for (auto block = image.next(); !block.empty(); block = image.next()) {
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(block.data()) % 4096, 0u);
-      all += block;
+    for (auto block = image.next(); !block.bytes.empty(); block = image.next()) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(block.bytes.data()) % 4096, 0u);
+      EXPECT_EQ(block.hash, xxh3_hex(block.bytes.data(), block.bytes.size()));
+      all += block.bytes;
       image.release();
     }
   });
-  image.fill();
+  std::this_thread::sleep_for(after);
+  image.settle();
+  for (const auto& piece : state.pieces) piece.data.neg_();
   writer.join();
+  for (const auto& piece : state.pieces) piece.data.neg_();
   EXPECT_EQ(static_cast<int64_t>(all.size()), image.bytes());
   return all;
 }
@@ -184,16 +193,40 @@ TEST(ShardImage, TwoBlocksOrTheWholeFileAndTheSameBytes) {
   EXPECT_EQ(*last, state.pieces.back().data[-1].item<float>());
 }
 
+/// Whatever the reader had come to when it was settled, it is the state before the change.
+TEST(ShardImage, SettledAtAnyTimeTheSameBytes) {
+  const auto state = large_state();
+  at::Tensor memory;
+  const auto bytes = bytes_of(state, true, memory);
+  std::mt19937 random(1);
+  for (int round = 0; round < 40; ++round)
+    ASSERT_TRUE(bytes_of(state, true, memory, std::chrono::microseconds(random() % 20'000)) == bytes) << "round " << round;
+}
+
+TEST(ShardImage, AReaderInTimeNeedsOnePlaceAndLeavesNothingToSettle) {
+  const auto state = large_state();
+  at::Tensor memory;
+  ShardImage image(state, true, memory);
+  int64_t blocks = 0;
+  for (auto block = image.next(); !block.bytes.empty(); block = image.next(), ++blocks) {
+    const auto at = block.bytes.data() - static_cast<const char*>(memory.data_ptr());
+    EXPECT_EQ(at, block.bytes.size() == kCheckpointBlock ? 0 : memory.numel() / kCheckpointBlock * kCheckpointBlock);
+    image.release();
+  }
+  EXPECT_EQ(blocks, (image.bytes() + kCheckpointBlock - 1) / kCheckpointBlock);
+  image.settle();
+}
+
 TEST(ShardImage, OneSideThatGivesUpFreesTheOther) {
   at::Tensor memory;
   ShardImage image(large_state(), false, memory);
   std::thread reader([&] {
-    EXPECT_FALSE(image.next().empty());
+    EXPECT_FALSE(image.next().bytes.empty());
     image.give_up();
   });
-  image.fill();  // more blocks than there is room for
+  image.settle();  // more blocks than there is room for
   reader.join();
-  EXPECT_TRUE(image.next().empty());
+  EXPECT_TRUE(image.next().bytes.empty());
   EXPECT_TRUE(image.failed());
 }
 

@@ -195,7 +195,7 @@ TEST(Shard, TakesTwoBlocksOfMemoryWhateverItsSize) {
   at::Tensor memory;
   ShardImage image(state, false, memory);
   std::thread writer([&] { EXPECT_EQ(write_shard(files, "shard", image, facts), 0); });
-  image.fill();
+  image.settle();
   writer.join();
   EXPECT_LE(peak_kib() - before, 40 << 10);
   EXPECT_EQ(files.largest, static_cast<size_t>(kCheckpointBlock));
