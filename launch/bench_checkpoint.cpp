@@ -25,6 +25,7 @@ struct CheckpointOptions : BenchOptions {
   int64_t parameters = 109'000'000;
   std::string dir = ".";
   int threads = 2;
+  double work = 1;
 };
 
 /// Tensors of a BERT of hidden size 768, embeddings first and then layer after layer, until there are `parameters` elements; the last
@@ -123,27 +124,67 @@ void forget_pages(const std::string& checkpoint) {
   }
 }
 
+/// What training does between two updates: matrix products on all threads.
+class Work {
+ public:
+  /// As many products as take `seconds` alone.
+  explicit Work(double seconds) {
+    one();
+    int64_t probes = 0;
+    const double start = bench_clock();
+    while (bench_clock() - start < seconds) one(), ++probes;
+    products_ = probes;
+  }
+  /// Seconds of all products; `between` is called after each.
+  template <typename F>
+  double run(const F& between) {
+    const double start = bench_clock();
+    for (int64_t i = 0; i < products_; ++i) {
+      one();
+      between();
+    }
+    return bench_clock() - start;
+  }
+
+ private:
+  void one() { at::mm_out(product_, left_, right_); }
+
+  at::Tensor left_ = at::randn({256, 768}), right_ = at::randn({768, 3072}), product_ = at::empty({256, 3072});
+  int64_t products_ = 0;
+};
+
 /// Of one save and load, seconds.
 struct SaveTimes {
-  double stall = 0;    ///< until the caller goes on
+  double stall = 0;    ///< that the caller waits: to begin, between products, and before the next update
+  double lost = 0;     ///< the same and what the products took longer than alone
   double persist = 0;  ///< until step-N is there
   double verify = 0;   ///< until it was read back too
   double load = 0;     ///< of the same checkpoint, from the disk
   double raw_write = 0, raw_read = 0;
 };
 
-SaveTimes measure(CheckpointStore& store, const StateDict& state, const std::string& dir, int64_t step) {
+SaveTimes measure(CheckpointStore& store, const StateDict& state, Work& work, const std::string& dir, int64_t step) {
   SaveTimes t;
-  const double start = bench_clock();
-  store.begin_save(step, state, Json::object(), Json::object(), -1);
-  t.stall = bench_clock() - start;
+  const double alone = work.run([] {}), start = bench_clock();
   std::optional<bool> saved;
   std::string why;
-  while (!saved) {  // as a loop of training steps would, only shorter ones
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    saved = store.advance_save(false, &why);
+  const auto look = [&] {  // as training does after every update
+    if (!saved) saved = store.advance_save(false, &why);
     const auto steps = store.steps();
     if (t.persist == 0 && !steps.empty() && steps.front() == step) t.persist = bench_clock() - start;
+  };
+  const auto waited = [&t](const auto& call) {
+    const double before = bench_clock();
+    call();
+    t.stall += bench_clock() - before;
+  };
+  waited([&] { store.begin_save(step, state, Json::object(), Json::object(), -1); });
+  work.run([&] { waited(look); });
+  waited([&] { store.settle(); });
+  t.lost = std::max(t.stall, bench_clock() - start - alone);
+  while (!saved) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    look();
   }
   if (!*saved) throw StorageError(why);
   t.verify = bench_clock() - start;
@@ -170,6 +211,7 @@ Json report(const std::vector<SaveTimes>& rounds, int64_t bytes) {
     result[key] = to_json(s);
   };
   line("stall_s", "training waits", [](const SaveTimes& t) { return t.stall; });
+  line("lost_s", "  and its products slow down", [](const SaveTimes& t) { return t.lost; });
   line("persist_s", "on the disk after", [](const SaveTimes& t) { return t.persist; });
   line("raw_write_s", "  raw O_DIRECT write", [](const SaveTimes& t) { return t.raw_write; });
   line("verified_s", "read back after", [](const SaveTimes& t) { return t.verify; });
@@ -182,7 +224,7 @@ Json report(const std::vector<SaveTimes>& rounds, int64_t bytes) {
   result["persist_of_raw"] = to_json(persist);
   result["load_of_raw"] = to_json(load);
   for (const auto& r : rounds)
-    result["rounds"].push_back({{"stall_s", r.stall}, {"persist_s", r.persist}, {"verified_s", r.verify}, {"load_s", r.load}, {"raw_write_s", r.raw_write},
+    result["rounds"].push_back({{"stall_s", r.stall}, {"lost_s", r.lost}, {"persist_s", r.persist}, {"verified_s", r.verify}, {"load_s", r.load}, {"raw_write_s", r.raw_write},
                                 {"raw_read_s", r.raw_read}});
   return result;
 }
@@ -206,14 +248,15 @@ int bench_checkpoint(const CheckpointOptions& options) {
   CheckpointStore store(dir, posix_files(), *comm, 1);
   const StateDict state = state_of(options.parameters);
   const RawDisk raw{bytes_of(state), page_memory(bytes_of(state), false).fill_(1), folder.path + "/raw"};
+  Work work(options.work);
   std::vector<SaveTimes> rounds;
   for (int64_t round = 0; round <= options.rounds; ++round) {
-    SaveTimes times = measure(store, state, dir, round + 1);
+    SaveTimes times = measure(store, state, work, dir, round + 1);
     std::tie(times.raw_write, times.raw_read) = raw.measure();
     if (round > 0) rounds.push_back(times);  // the first one makes buffers
   }
-  std::printf("%lld parameters, %.2f GB of state, %d threads, %d rounds\n", static_cast<long long>(options.parameters), static_cast<double>(raw.bytes) / 1e9,
-              options.threads, options.rounds);
+  std::printf("%lld parameters, %.2f GB of state, %d threads, %d rounds, next update after %g s\n", static_cast<long long>(options.parameters),
+              static_cast<double>(raw.bytes) / 1e9, options.threads, options.rounds, options.work);
   Json result = report(rounds, raw.bytes);
   for (const auto& piece : state.pieces) result["tensors"].push_back({piece.name, piece.shape});
   write_bench(options, "checkpoint", result);
@@ -230,7 +273,9 @@ void add_bench_checkpoint(CLI::App& bench, Action& action) {
   command->add_option("--parameters", options->parameters, "of the model; its state has 12 bytes each")->check(CLI::Range(int64_t{2'000'000}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--dir", options->dir, "existing directory on the disk that is measured")->check(CLI::ExistingDirectory)->capture_default_str();
-  command->add_option("--threads", options->threads, "threads that copy")->check(CLI::Range(1, 1024))->capture_default_str();
+  command->add_option("--threads", options->threads, "of the products and of what copies before an update")->check(CLI::Range(1, 1024))->capture_default_str();
+  command->add_option("--work", options->work, "seconds of matrix products between the save's begin and the next update; 0: the update comes at once")
+      ->check(CLI::Range(0.0, 3600.0))->capture_default_str();
   command->callback([&action, options] { action = [options] { return bench_checkpoint(*options); }; });
 }
 
