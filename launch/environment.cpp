@@ -72,7 +72,7 @@ std::vector<std::pair<std::string, std::string>> recorded_environment() {
   constexpr size_t kBytes = 200;
   std::vector<std::pair<std::string, std::string>> all;
   for (const char* name : {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_NNODES", "SLURM_RESTART_COUNT",
-                           "OMPI_COMM_WORLD_SIZE", "FMTRAIN_WAIT_LIMIT", "FMTRAIN_STEP_LIMIT", "FMTRAIN_WATCH_PERIOD"})
+                           "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "FMTRAIN_WAIT_LIMIT", "FMTRAIN_STEP_LIMIT", "FMTRAIN_WATCH_PERIOD"})
     if (std::getenv(name)) all.emplace_back(name, text_of(name).substr(0, kBytes));
   return all;
 }

@@ -26,11 +26,11 @@ int launched_processes();
 /// Which of them this one is, as the launcher says it; 0 if it does not say.
 int launched_number();
 
-/// NCCL is told that ranks may share a GPU (NCCL_MULTI_RANK_GPU_ENABLE=1).
 /// Before MPI is initialised: where all ranks are on one host, Open MPI shall not look for networks (its layers ucx and cm), which
 /// takes 0.2 s; shared memory is left. A choice of the user's (--mca pml or mtl) stays.
 void skip_networks_on_one_host();
 
+/// NCCL is told that ranks may share a GPU (NCCL_MULTI_RANK_GPU_ENABLE=1).
 bool gpu_sharing_wanted();
 
 /// Name and value of what a failure record may have of the environment: a fixed list, nothing else is ever written.
