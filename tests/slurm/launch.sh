@@ -12,6 +12,7 @@ same() {  # DIRECTORY RANKS
   grep -q "^tiny_cpu: $2 ranks" "$1/report.txt" || fail "$1: not $2 ranks"
   echo "$1: $2 ranks, weights as without Slurm"
 }
+export SLURM_PMIX_FENCE=ring  # as in train.sbatch
 for layout in 1x2 2x1 2x2; do
   size=(--nodes="${layout%x*}" --ntasks-per-node="${layout#*x}")
   timeout -k 5 60 srun --mpi=pmix "${size[@]}" "$fmtrain" $(training "srun-$layout" 13 --set report.progress=plain) > "output-srun-$layout" 2>&1 ||
