@@ -3,7 +3,8 @@
 # can be no cluster.
 source "$source/tests/support/whole_run.sh"
 slurm=$source/cluster/slurm
-trap '"$slurm/one_machine.sh" down "$work/cluster"; pkill -9 -f "run.dir=$work/" || true; rm -rf "$work"' EXIT
+trap 'code=$?; if ((code && code != 77)); then tail -n 40 "$work"/cluster/*.log; fi
+  "$slurm/one_machine.sh" down "$work/cluster"; pkill -9 -f "run.dir=$work/" || true; rm -rf "$work"; exit $code' EXIT
 code=0
 "$slurm/one_machine.sh" up "$work/cluster" 2 4 $$ || code=$?
 if ((code)); then exit "$code"; fi
@@ -35,6 +36,14 @@ runs_until() {  # DIRECTORY STEP
 requeued() {
   wait_for 90 "[[ \$(of_job JobState) == PENDING && \$(of_job Restarts) == $1 ]]" "no restart $1"
   scontrol update JobId="$job" StartTime=now+3
+}
+restart_node() {  # NAME: its daemon is killed and started anew, and the controller has it idle
+  local daemon
+  daemon=$(cat "$work/cluster/slurmd-$1.pid")
+  kill -KILL "$daemon"
+  wait_for 10 "[[ ! -e /proc/$daemon ]]" "the daemon of $1 lives"
+  PATH=$PATH:/usr/sbin slurmd -N "$1" -f "$SLURM_CONF"
+  wait_for 90 "[[ \$(sinfo -h -p debug -n $1 -o %t) == idle ]]" "$1 is not back"
 }
 ended() { wait_for 150 '[[ $(of_job JobState) =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL)$ ]]' "the job does not end"; }
 ended_as() {  # STATE CODE
