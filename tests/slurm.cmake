@@ -7,5 +7,5 @@ foreach(job launch sweep time_limit no_progress continual requeue:train requeue:
   list(REMOVE_AT job 0)
   set(script ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${file}.sh)
   add_test(NAME slurm_${name} COMMAND ${script} $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR} ${job})
-  set_tests_properties(slurm_${name} PROPERTIES LABELS slurm TIMEOUT 400 PROCESSORS 2 RUN_SERIAL ON SKIP_RETURN_CODE 77)
+  set_tests_properties(slurm_${name} PROPERTIES LABELS slurm TIMEOUT 400 RESOURCE_LOCK slurm SKIP_RETURN_CODE 77)
 endforeach()

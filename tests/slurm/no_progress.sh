@@ -11,10 +11,10 @@ cat > "$work/dies" << 'S'
 # The program; rank 0 is killed at its 10th update.
 if [[ $SLURM_PROCID == 0 ]]; then
   me=$$
-  (for ((i = 0; i < 600; ++i)); do
+  (while [[ -e /proc/$me ]]; do
     if (($(cat "$RUN/log.jsonl" 2> /dev/null | wc -l) >= 10)); then rm "$RUN/log.jsonl"; kill -KILL $me; exit; fi
     sleep 0.05
-  done) &
+  done) > /dev/null 2>&1 &  # Slurm waits for the end of a step's output
 fi
 exec "$PROGRAM" "$@"
 S

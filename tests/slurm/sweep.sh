@@ -6,7 +6,7 @@ set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/slurm/cluster.sh"
 
-common="--set schedule.steps=300 --set data.test=null --set data.validation=null --set report.progress=off"
+common="--set schedule.steps=150 --set data.test=null --set data.validation=null --set report.progress=off"
 for seed in 1 2 3; do echo "--set run.seed=$seed $common"; done > sweep.txt
 echo "# no run" >> sweep.txt
 submit --array=1-4 "$slurm/sweep.sbatch" "$source/configs/tiny_cpu.yaml" sweep.txt "$work/sweep"

@@ -5,7 +5,7 @@
 set -euo pipefail
 fmtrain=$1 source=$2
 source "$source/tests/slurm/cluster.sh"
-printf -v limits '%s ' --time=1 --nodes=1
+printf -v limits '%s ' --time=1 --nodes=1 --ntasks-per-node=1
 
 submit --job-name=late $limits --signal=USR1@0 "$slurm/train.sbatch" $(training late 100000)
 late=$job
