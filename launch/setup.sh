@@ -8,7 +8,6 @@ cd "$(dirname "$0")/.."
 packages=(g++ cmake ninja-build ccache python3-venv unzip libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libyaml-cpp-dev
   libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libicu-dev libxxhash-dev libssl-dev libgtest-dev libgmock-dev
   librapidcheck-dev libvalijson-dev)
-hosts=(iproute2)      # what the tests on several hosts need
 venv=.deps/venv
 cache=${FMTRAIN_HOME:-$HOME/.cache/fmtrain}
 build=yes weights=yes target=fmtrain
@@ -46,6 +45,15 @@ install_packages() {
   apt-get install -y -q --no-install-recommends "$@"
 }
 
+for_tests() {  # LABEL PACKAGE...: the tests of this label need them, and are skipped where they cannot be installed
+  local label=$1 lacking
+  read -ra lacking <<< "$(missing_packages "${@:2}")" || true
+  if ((${#lacking[@]})); then
+    (step "install ${lacking[*]}" install_packages "${lacking[@]}") ||
+      echo "setup: without that the tests of label $label are skipped"
+  fi
+}
+
 if command -v dpkg-query > /dev/null; then
   read -ra missing <<< "$(missing_packages "${packages[@]}")" || true
   if ((${#missing[@]})); then
@@ -56,9 +64,9 @@ if command -v dpkg-query > /dev/null; then
     fi
     step "install ${#missing[@]} system packages" install_packages "${missing[@]}"
   fi
-  read -ra missing <<< "$(missing_packages "${hosts[@]}")" || true
-  if [[ $target == all && $(id -u) == 0 ]] && ((${#missing[@]})); then
-    (step "install ${missing[*]}" install_packages "${missing[@]}") || echo "setup: without it the tests of label multihost are skipped"
+  if [[ $target == all && $(id -u) == 0 ]]; then
+    for_tests multihost iproute2
+    for_tests slurm slurmctld slurmd slurm-client munge
   fi
 else
   echo "setup: not a Debian or Ubuntu system; the build expects these packages' equivalents: ${packages[*]}" >&2

@@ -1,10 +1,10 @@
 # Several hosts by network namespaces (cluster/netns); skipped, with the reason, where this machine has none (not root).
 set(multihost ${CMAKE_CURRENT_SOURCE_DIR}/multihost)
 add_test(NAME multihost_bits COMMAND ${multihost}/bits.sh $<TARGET_FILE:fmtrain> $<TARGET_FILE:comm_mpi> ${CMAKE_SOURCE_DIR})
-set_tests_properties(multihost_bits PROPERTIES LABELS multirank TIMEOUT 400)
+set_tests_properties(multihost_bits PROPERTIES LABELS "multirank;multihost" TIMEOUT 400)
 foreach(fault link link_copies stop kill_host kill_host_loading power_cut slow)
   add_test(NAME multihost_${fault} COMMAND ${multihost}/faults.sh $<TARGET_FILE:fmtrain> ${CMAKE_SOURCE_DIR} ${fault})
-  set_tests_properties(multihost_${fault} PROPERTIES LABELS fault TIMEOUT 120)
+  set_tests_properties(multihost_${fault} PROPERTIES LABELS "fault;multihost" TIMEOUT 120)
   list(APPEND multihost_tests multihost_${fault})
 endforeach()
 set_tests_properties(multihost_bits ${multihost_tests} PROPERTIES PROCESSORS 2 RUN_SERIAL ON SKIP_RETURN_CODE 77)
