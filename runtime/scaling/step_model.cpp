@@ -12,8 +12,8 @@ double norm_bytes(const Timeline& t) { return t.parameters / 512; }
 /// How much slower a rank computes when ranks take turns on a node's cores, than when it was recorded.
 double turns(const Timeline& t, const Scenario& s) {
   if (s.cores <= 0) return 1;
-  const auto share = [&](int ranks) { return std::max(1.0, static_cast<double>(ranks) * t.threads / s.cores); };
-  return share(std::min(s.ranks, s.network.per_node)) / share(std::max(1, t.ranks));
+  const auto share = [&](int ranks, int cores) { return std::max(1.0, static_cast<double>(ranks) * t.threads / cores); };
+  return share(std::min(s.ranks, s.network.per_node), s.cores) / share(std::max(1, t.ranks), t.cores > 0 ? t.cores : s.cores);
 }
 
 struct Channel {

@@ -203,6 +203,15 @@ TEST(StepModel, RanksThatShareCoresTakeTurns) {
   EXPECT_EQ(predict(t, s).compute, 2 * 3);
 }
 
+TEST(StepModel, RanksAreRecordedOnTheCoresOfTheirOwnMachine) {
+  Timeline t = two_buckets();
+  t.ranks = t.cores = 2;
+  const Scenario s{4, 0, 2, Algorithm::kRing, {{0, 0}, {0, 0}, 2, 40}, 1};
+  EXPECT_EQ(predict(t, s).compute, 2 * 3 * 2);  // nobody waited for a core there; here two share one
+  t.cores = 1;
+  EXPECT_EQ(predict(t, s).compute, 2 * 3);
+}
+
 TEST(StepModel, Efficiencies) {
   const Timeline t = two_buckets();  // alone 8 * 3 + 0.75
   const Scenario s{2, 0, 4, Algorithm::kRing, {{0, 128}, {0, 128}, 8, 40}, 0};
