@@ -94,14 +94,17 @@ Timeline record(const SimulateOptions& o) {
   return timeline;
 }
 
-/// The link that fits the all-reduces of a result of `fmtrain bench comm --json`: inside a node, or with one rank on each of
-/// several nodes between them, where the ranks of a node share it.
-void add_measured_link(Network& network, const std::string& path) {
+/// All-reduces of a result of `fmtrain bench comm --json`.
+struct Collectives {
+  int ranks = 0, nodes = 1;
+  std::vector<std::pair<double, double>> measured;  ///< {bytes, seconds}
+};
+
+Collectives read_collectives(const std::string& path) {
   constexpr size_t kLargest = 1u << 20;
   const std::string text = read_file(posix_files(), path, kLargest, Links::kRefuse);
-  std::vector<std::pair<double, double>> points;
-  std::optional<double> ranks;
-  double nodes = 1;
+  Collectives found;
+  std::optional<double> ranks, nodes;
   try {
     const Json all = parse_json(text, {kLargest, 16});
     ranks = number(field(all, {"result", "ranks"}));
@@ -109,21 +112,39 @@ void add_measured_link(Network& network, const std::string& path) {
     for (const Json& row : field(all, {"result", "rows"})) {
       const auto bytes = number(field(row, {"bytes"})), seconds = number(field(row, {"seconds", "median"}));
       if (field(row, {"arm"}) == "all_reduce" && bytes && seconds && *bytes > 0 && *seconds > 0)
-        points.emplace_back(*bytes, *seconds);
+        found.measured.emplace_back(*bytes, *seconds);
     }
   } catch (const std::runtime_error& error) {
     throw DataError(path + ": " + error.what());
   }
-  if (!ranks || *ranks < 2 || *ranks > 1 << 20 || points.size() < 2)
+  if (!ranks || *ranks < 2 || *ranks > 1 << 20 || found.measured.size() < 2)
     throw DataError(
         path +
         ": holds no all-reduces of two sizes on two ranks or more; `mpirun -np 2 fmtrain bench comm --json` writes them");
-  if (nodes != 1 && nodes != *ranks)
-    throw DataError(path + ": several nodes with several ranks each; measure inside a node, and between nodes with one rank on "
-                           "each");
-  const Link link = fit_ring(static_cast<int>(*ranks), points);
-  if (nodes == 1) network.inside = link;
-  else network.between = {link.alpha, link.rate / network.per_node};
+  if (!nodes || *nodes < 1 || *nodes > *ranks) throw DataError(path + ": nodes is no number from 1 to that of ranks");
+  found.ranks = static_cast<int>(*ranks);
+  found.nodes = static_cast<int>(*nodes);
+  return found;
+}
+
+/// The links that fit them: inside a node, and between nodes, with one rank on each, where the ranks of a node share it, or with
+/// --per-node.
+void add_measured_links(Network& network, const std::vector<std::string>& paths) {
+  std::vector<std::pair<std::string, Collectives>> between;
+  for (const auto& path : paths)
+    if (const auto c = read_collectives(path); c.nodes == 1) network.inside = fit_ring(c.ranks, c.measured);
+    else between.emplace_back(path, c);
+  for (const auto& [path, c] : between) {
+    if (c.ranks == c.nodes) {
+      const Link link = fit_ring(c.ranks, c.measured);
+      network.between = {link.alpha, link.rate / network.per_node};
+    } else if (c.ranks == c.nodes * network.per_node) {
+      network.between = fit_between(c.nodes, c.measured, network);
+    } else {
+      throw DataError(path + ": " + std::to_string(c.ranks) + " ranks on " + std::to_string(c.nodes) +
+                      " nodes; measure between nodes with one rank on each, or with as many as --per-node says");
+    }
+  }
 }
 
 /// Ascending: curves follow the order of rows.
@@ -140,7 +161,7 @@ Simulation simulation_of(const SimulateOptions& o) {
   s.algorithm = algorithm_of(o.algorithm);
   s.network = o.network;
   s.by_node = o.shard_group == "node";
-  for (const auto& path : o.comm) add_measured_link(s.network, path);
+  add_measured_links(s.network, o.comm);
   s.useful = o.useful;
   s.memory = o.memory;
   s.part_mean_time = 3600 * o.rank_hours;
@@ -203,8 +224,8 @@ void add_network(CLI::App& command, SimulateOptions& o) {
       ->capture_default_str();
   command
       .add_option("--comm", o.comm,
-                  "JSON of `fmtrain bench comm`; may be repeated: latency and bandwidth inside a node, or with one rank on each "
-                  "of several\nnodes between them, are fitted to its all-reduces")
+                  "JSON of `fmtrain bench comm`; may be repeated: latency and bandwidth inside a node, or between several nodes with "
+                  "one rank or\n--per-node ranks on each, are fitted to its all-reduces")
       ->allow_extra_args(false);
   command.add_option("--jitter", o.jitter, "standard deviation of a rank's compute seconds, in place of the recorded one")
       ->check(CLI::NonNegativeNumber);

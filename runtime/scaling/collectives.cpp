@@ -121,4 +121,13 @@ Link fit_ring(int n, const std::vector<std::pair<double, double>>& measured) {
   return {alpha, 1 / per_byte};
 }
 
+Link fit_between(int nodes, const std::vector<std::pair<double, double>>& measured, const Network& network) {
+  std::vector<std::pair<double, double>> parts;
+  for (const auto& [bytes, seconds] : measured) {
+    const double left = seconds - ring_all_reduce(network.per_node, bytes, network.inside);
+    if (left > 0) parts.emplace_back(bytes / network.per_node, left);
+  }
+  return fit_ring(nodes, parts);
+}
+
 }  // namespace fmtrain

@@ -61,5 +61,8 @@ double copies_reduce_between(Algorithm algorithm, int n, double bytes, const Net
 /// The link that fits measured all-reduces of n ranks best by ring_all_reduce, the squares of relative errors summed: {bytes,
 /// seconds} each. At least two sizes; a latency below 0 becomes 0. Throws DataError when no rate fits.
 Link fit_ring(int n, const std::vector<std::pair<double, double>>& measured);
+/// Network::between from hierarchical all-reduces over `nodes` nodes, of network.per_node ranks each, which use the link at once:
+/// less what network.inside takes of them.
+Link fit_between(int nodes, const std::vector<std::pair<double, double>>& measured, const Network& network);
 
 }  // namespace fmtrain

@@ -86,6 +86,19 @@ TEST(Collectives, FitFindsTheLink) {
   EXPECT_THROW(fit_ring(2, {}), DataError);
 }
 
+TEST(Collectives, FitOfAllRanksLeavesOutWhatIsInside) {
+  Network network{{0.25, 1024}, {0.5, 8}, 4, 40};
+  std::vector<std::pair<double, double>> measured;
+  for (const double bytes : {64.0, 4096.0, 65536.0})
+    measured.emplace_back(bytes, all_reduce_seconds(Algorithm::kHierarchical, 12, bytes, network));
+  network.between = {};
+  const Link found = fit_between(3, measured, network);
+  EXPECT_NEAR(found.alpha, 0.5, 1e-9);
+  EXPECT_NEAR(found.rate, 8, 1e-9);
+  network.inside.rate = 1;  // takes longer than all
+  EXPECT_THROW(fit_between(3, measured, network), DataError);
+}
+
 TEST(Goodput, YoungAndDaly) {
   const Failures f{200, 1, 0};
   EXPECT_EQ(job_mean_time(1000, 5), 200);
