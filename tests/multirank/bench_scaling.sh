@@ -77,7 +77,7 @@ has "$dir/err" 'add --set engine.device=cpu'
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
 [ $? = 3 ] || fail 'a scaling.json was taken for measured collectives'
 has "$dir/err" 'holds no all-reduces'
-timeout -k 5 60 mpirun -np 2 "$fmtrain" bench comm --to 64K --rounds 1 --json "$dir/comm.json" > /dev/null 2> "$dir/err" || fail 'bench comm'
+timeout -k 5 60 mpirun -np 2 "$fmtrain" bench comm --to 4M --rounds 1 --json "$dir/comm.json" > /dev/null 2> "$dir/err" || fail 'bench comm'
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/comm.json" --ranks 2 > "$dir/text" 2> "$dir/err" || fail "simulate --comm: $(cat "$dir/err")"
 again() { timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --per-node 1 --ranks 2 "$@" > "$dir/text" 2> "$dir/err"; }
 between() { sed "s/\"nodes\": 1/\"nodes\": $1/; s/\"ranks\": 2/\"ranks\": $2/" "$dir/comm.json" > "$dir/between.json"; }
@@ -88,5 +88,7 @@ between 2 4
 again --comm "$dir/between.json"
 [ $? = 3 ] || fail 'collectives of several nodes with several ranks each were taken'
 has "$dir/err" 'one rank on each'
+timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --per-node 2 --ranks 4 --comm "$dir/between.json" > "$dir/text" 2> "$dir/err" ||
+  fail "collectives of several nodes with --per-node ranks each: $(cat "$dir/err")"
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/out/scaling.json" > /dev/null 2> "$dir/err"
 [ $? = 3 ] || fail 'a scaling.json was taken for a timeline'
