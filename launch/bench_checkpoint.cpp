@@ -168,19 +168,17 @@ SaveTimes measure(CheckpointStore& store, const StateDict& state, Work& work, co
   const double alone = work.run([] {}), start = bench_clock();
   std::optional<bool> saved;
   std::string why;
-  const auto look = [&] {  // as training does after every update
-    if (!saved) saved = store.advance_save(false, &why);
+  const auto look = [&] {
+    const double before = bench_clock();
+    if (!saved) saved = store.advance_save(false, &why);  // as training does after every update
+    t.stall += bench_clock() - before;
     const auto steps = store.steps();
     if (t.persist == 0 && !steps.empty() && steps.front() == step) t.persist = bench_clock() - start;
   };
-  const auto waited = [&t](const auto& call) {
-    const double before = bench_clock();
-    call();
-    t.stall += bench_clock() - before;
-  };
-  waited([&] { store.begin_save(step, state, Json::object(), Json::object(), -1); });
-  work.run([&] { waited(look); });
-  waited([&] { store.settle(); });
+  store.begin_save(step, state, Json::object(), Json::object(), -1);
+  t.stall = bench_clock() - start;
+  work.run(look);
+  t.stall += store.settle();
   t.lost = std::max(t.stall, bench_clock() - start - alone);
   while (!saved) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

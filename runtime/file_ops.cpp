@@ -39,11 +39,11 @@ int transfer(int fd, const void* data, size_t bytes, const F& some) {
   bool direct = bytes >= kDirect && reinterpret_cast<uintptr_t>(data) % kPage == 0 && set_direct(fd, true);
   int error = 0;
   while (bytes > 0 && !error) {
-    if (direct && bytes < kPage) direct = !set_direct(fd, false);
+    if (direct && bytes < kPage && !set_direct(fd, direct = false)) return errno;
     const size_t whole = direct ? bytes / kPage * kPage : bytes;
     const ssize_t n = some(std::min(whole, size_t{1} << 30));
     if (n > 0) bytes -= static_cast<size_t>(n);
-    else if (n < 0 && errno == EINVAL && direct) direct = !set_direct(fd, false);  // not aligned in the file
+    else if (n < 0 && errno == EINVAL && direct) error = set_direct(fd, direct = false) ? 0 : errno;  // not aligned in the file
     else if (n == 0 || errno != EINTR) error = n < 0 ? errno : EIO;
   }
   if (direct) set_direct(fd, false);

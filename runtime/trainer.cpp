@@ -200,7 +200,7 @@ class Trainer {
     }
     const LeafDigest again = duty ? digest_of(*duty, step) : LeafDigest{};
     const double computed = now();
-    settle_save();
+    const double settling = settle_save();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
     if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
     outputs_.judge(state_.step + 1, step, result, inputs_.train->texts());
@@ -209,10 +209,10 @@ class Trainer {
     state_.samples += step.samples;
     state_.tokens += step.tokens;
     mark_ = now();
-    last_step_ = mark_ - start;
+    last_step_ = mark_ - start - settling;
     state_.seconds += last_step_;
     const double computing = computed - start - (loader.waited() - waited);
-    outputs_.step(state_, step, result, lr, {mark_ - start, computing, loader.waited() - waited});
+    outputs_.step(state_, step, result, lr, {last_step_, computing, loader.waited() - waited});
     if (const auto slow = stragglers_.step(tokens, computing); !slow.empty()) outputs_.warn(slow);
     if (state_.step % kStepsBetweenComparisons == 0) compare_replicas();
     if (boundary()) mark_ = now();
@@ -296,11 +296,11 @@ class Trainer {
     if (config_.engine.zero == 0 || shards_.copies() > 1) check_replicas(inputs_.model->parameters(), comm_, options_.host);
   }
 
-  /// Before the state changes.
-  void settle_save() {
-    const double start = now();
-    checkpoints_.settle();
-    if (checkpoints_.saving()) outputs_.save_stalled(now() - start);
+  /// Before the state changes: of an update, which every rank begins once all have agreed on it, each changes its own part. Seconds.
+  double settle_save() {
+    const double seconds = checkpoints_.settle();
+    outputs_.save_stalled(seconds);
+    return seconds;
   }
 
   /// What became of the save in flight, if that is known by now; `wait`: in any case.
@@ -325,6 +325,7 @@ class Trainer {
     if (!outputs_.has_model()) with_evaluated_weights([this] { save_model(); });
     enter("load");
     settle_save();
+    comm_.barrier();  // every rank writes all parameters, also where others read theirs
     load_weights(*inputs_.model, outputs_.model_dir());
     inputs_.model->parameters_changed();
     const Json after = evaluate_splits();

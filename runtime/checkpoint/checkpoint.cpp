@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -93,13 +94,13 @@ void CheckpointStore::begin_save(int64_t step, const StateDict& state, const Jso
 void CheckpointStore::begin(SaveRequest request, bool whole) {
   TORCH_CHECK(!saving(), "a save of step ", request.step, " while another one is in flight");
   save_ = std::make_unique<CheckpointSave>(place_, std::move(request), whole, memory_);
-  settled_ = false;
 }
 
-void CheckpointStore::settle() {
-  if (std::exchange(settled_, true)) return;
+double CheckpointStore::settle() {
+  if (!save_) return 0;
+  const auto start = std::chrono::steady_clock::now();
   save_->settle();
-  place_.comm.barrier();  // a rank's part may lie in memory that another one changes
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
@@ -109,7 +110,6 @@ std::optional<bool> CheckpointStore::advance_save(bool wait, std::string* why) {
   if (why) *why = save_->why();
   save_seconds_ = save_->seconds();
   save_.reset();
-  settled_ = true;
   return outcome == CheckpointSave::Outcome::kSaved;
 }
 

@@ -31,8 +31,8 @@ class CheckpointStore {
   /// have not come to. From a GPU the copy is made at once. advance_save() tells how it ended. Memory, kept: as much as this rank's
   /// file. No other save may be in flight.
   void begin_save(int64_t step, const StateDict& state, const Json& small, const Json& fixed, int64_t best_step);
-  /// Collective, to be called before anything of the state changes on any rank, other than between a save's end and the next begin.
-  void settle();
+  /// To be called on every rank before its part of the state changes: copies what threads have not. Returns the seconds it took.
+  double settle();
   /// Collective, while a save is in flight; to be called between steps, or with `wait` to see its end. Whether the save succeeded,
   /// once, when that is known.
   std::optional<bool> advance_save(bool wait, std::string* why);
@@ -64,7 +64,6 @@ class CheckpointStore {
   std::vector<int64_t> fenced_;  ///< rank 0: steps that were ignored, to be set aside once another one is loaded
   at::Tensor memory_;                   ///< of ShardImage, kept from save to save
   std::unique_ptr<CheckpointSave> save_;
-  bool settled_ = true;  ///< of save_
   double save_seconds_ = 0;
 };
 

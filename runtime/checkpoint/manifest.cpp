@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kLimit = 64u << 20;
 constexpr size_t kHugePage = 2 << 20;  ///< of memory into which whole blocks are read directly (pages.h)
+constexpr size_t kUnaligned = 64;      ///< what FileOps reads to such a place comes from the page cache
 constexpr size_t kMark = 11, kSeal = kMark + 64 + 2;  ///< ,"sha256":" and then 64 digits and "}
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -91,19 +92,21 @@ Json read_manifest(FileOps& files, const std::string& checkpoint) {
   }
 }
 
-void read_blocks(FileOps& files, int fd, const Json& entry, const std::function<bool(std::string_view, int64_t)>& use) {
+void read_blocks(FileOps& files, int fd, const Json& entry, From from, const std::function<bool(std::string_view, int64_t)>& use) {
   int64_t size = 0;
   if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
   if (size != entry.at("bytes").get<int64_t>())
     fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
-  const std::unique_ptr<char, decltype(&std::free)> memory(static_cast<char*>(std::aligned_alloc(kHugePage, kCheckpointBlock)), &std::free);
+  constexpr size_t kRoom = kCheckpointBlock + kHugePage;
+  const std::unique_ptr<char, decltype(&std::free)> memory(static_cast<char*>(std::aligned_alloc(kHugePage, kRoom)), &std::free);
   if (!memory) throw std::bad_alloc();
   ::madvise(memory.get(), kCheckpointBlock, MADV_HUGEPAGE);
+  char* const start = memory.get() + (from == From::kDisk ? 0 : kUnaligned);
   for (int64_t at = 0; at < size; at += kCheckpointBlock) {
-    const std::string_view block(memory.get(), static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
+    const std::string_view block(start, static_cast<size_t>(std::min(kCheckpointBlock, size - at)));
     const std::string place =
         "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
-    if (const int error = files.read(fd, memory.get(), block.size(), at))
+    if (const int error = files.read(fd, start, block.size(), at))
       fail("cannot be read " + place + ": " + std::strerror(error));
     const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
     const auto found = xxh3_hex(block.data(), block.size());
@@ -128,7 +131,7 @@ void with_file(FileOps& files, const std::string& checkpoint, const Json& entry,
 
 void verify_file(FileOps& files, const std::string& checkpoint, const Json& entry) {
   with_file(files, checkpoint, entry,
-            [&](int fd) { read_blocks(files, fd, entry, [](std::string_view, int64_t) { return true; }); });
+            [&](int fd) { read_blocks(files, fd, entry, From::kDisk, [](std::string_view, int64_t) { return true; }); });
 }
 
 void verify_checkpoint(FileOps& files, const std::string& checkpoint) {

@@ -120,7 +120,7 @@ std::vector<StoredPiece> pieces_of(const SafetensorsHeader& header) {
 void read_shard(FileOps& files, const std::string& checkpoint, const Json& entry, const UseElements& use) {
   with_file(files, checkpoint, entry, [&](int fd) {
     ShardScan scan(entry.at("bytes").get<int64_t>());
-    read_blocks(files, fd, entry, [&](std::string_view block, int64_t at) {
+    read_blocks(files, fd, entry, From::kCache, [&](std::string_view block, int64_t at) {
       scan.take(block, at, use);
       return true;
     });
@@ -152,7 +152,7 @@ void CheckpointReader::open(const Json& entry, Check check) {
   fds_.push_back(fd);
   try {
     ShardScan scan(entry.at("bytes").get<int64_t>());
-    read_blocks(files_, fd, entry, [&](std::string_view block, int64_t at) {
+    read_blocks(files_, fd, entry, From::kCache, [&](std::string_view block, int64_t at) {
       scan.take(block, at, nullptr);
       return check == Check::kAll || !scan.knows_pieces();
     });

@@ -136,7 +136,7 @@ void ShardImage::settle() {
   std::unique_lock lock(mutex_);
   settling_ = true;
   changed_.notify_all();
-  const int64_t first = claimed_;  // the one before it the reader may be copying
+  const int64_t first = claimed_;
   int64_t shown = first;
   try {
     while (claim(lock, false)) {
@@ -151,7 +151,8 @@ void ShardImage::settle() {
     give_up();
     throw;
   }
-  changed_.wait(lock, [&] { return given_up_ || first == 0 || there_[static_cast<size_t>(first - 1)]; });
+  lock.unlock();
+  const std::lock_guard ended(reading_);  // of the last block that the reader began
 }
 
 ShardImage::Block ShardImage::next() {
@@ -160,10 +161,13 @@ ShardImage::Block ShardImage::next() {
   if (block == blocks()) return {};
   Block result;
   if (block == claimed_ && claim(lock, true)) {
-    lock.unlock();
-    Xxh3 hash;
-    copy(first_byte(block), first_byte(block + 1), place(block), &hash);
-    result.hash = hash.hex();
+    {
+      const std::lock_guard reading(reading_);
+      lock.unlock();
+      Xxh3 hash;
+      copy(first_byte(block), first_byte(block + 1), place(block), &hash);
+      result.hash = hash.hex();
+    }
     lock.lock();
     there_[static_cast<size_t>(block)] = 1;
     changed_.notify_all();

@@ -24,8 +24,7 @@ int64_t shard_bytes(const StateDict& state);
 class ShardImage {
  public:
   /// Of `state`, whose memory must not change until settle() has returned. `memory` is made at the first use and kept by the caller:
-  /// for the whole file (what the reader has written is used again, so that most of it is touched only when updates come faster than
-  /// the reader), or else for two blocks, of kCheckpointBlock bytes; page-locked where the state lies on a GPU, of which the reader
+  /// for the whole file (what is written is used again, so that with a disk as fast as the copy most of it stays untouched), or else for two blocks, of kCheckpointBlock bytes; page-locked where the state lies on a GPU, of which the reader
   /// copies nothing.
   ShardImage(StateDict state, bool whole, at::Tensor& memory);
 
@@ -63,6 +62,7 @@ class ShardImage {
   bool gpu_ = false, whole_ = false;
   at::Tensor memory_;
   std::mutex mutex_;
+  std::mutex reading_;  ///< held while the reader reads the state; taken within mutex_, or alone
   std::condition_variable changed_;
   std::set<int64_t> free_;     ///< places for a block in memory_; the first one is used first
   std::vector<int64_t> slot_;  ///< of each block: its place

@@ -120,14 +120,27 @@ TEST_F(AsyncSave, FailureOfOneRankIsEveryRanksAndLeavesTheOlderCheckpoint) {
   EXPECT_EQ(count(".tmp-"), 0u);
 }
 
-/// One rank's save after which the next one does not begin: the thread that writes is told, and waited for.
-TEST_F(AsyncSave, OneThatIsNeverFilledEnds) {
+/// The threads of a save that is dropped are told, and waited for.
+TEST_F(AsyncSave, OneThatIsDroppedEnds) {
+  class Slow final : public ForwardingFiles {
+   public:
+    int write(int fd, const void* data, size_t bytes) override {
+      ++writes;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return ForwardingFiles::write(fd, data, bytes);
+    }
+    std::atomic<int> writes{0};
+  };
+  Slow files;
+  StateDict state;
+  state.pieces.push_back({"param/a", {32 << 20}, 0, at::zeros({32 << 20}, at::kFloat)});  // nine blocks
   run_ranks(1, [&](Communicator& comm) {
-    CheckpointStore store(dir(), posix_files(), comm, 3);
+    CheckpointStore store(dir(), files, comm, 3);
     at::Tensor memory;
-    const SavePlace place{dir(), posix_files(), comm, 3};
-    CheckpointSave(place, SaveRequest{4, Flat(4).share(comm), kSmall, kFixed, -1}, true, memory);
+    const SavePlace place{dir(), files, comm, 3};
+    CheckpointSave(place, SaveRequest{4, state, kSmall, kFixed, -1}, false, memory);
   });
+  EXPECT_LT(files.writes, 9);
   EXPECT_EQ(load(1), -1);
 }
 
@@ -221,6 +234,7 @@ TEST(ShardImage, OneSideThatGivesUpFreesTheOther) {
   at::Tensor memory;
   ShardImage image(large_state(), false, memory);
   std::thread reader([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // both places are taken then
     EXPECT_FALSE(image.next().bytes.empty());
     image.give_up();
   });
