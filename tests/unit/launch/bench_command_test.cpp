@@ -78,10 +78,10 @@ TEST_F(BenchCommand, Tokenizer) {
 }
 
 TEST_F(BenchCommand, Checkpoint) {
-  const Json found = result("checkpoint", "--parameters 2000000 --dir .");
+  const Json found = result("checkpoint", "--parameters 2000000 --dir . --work 0.1");
   EXPECT_GE(found.at("bytes"), 24'000'000);  // 12 bytes a parameter
   ASSERT_EQ(found.at("rounds").size(), 1u);
-  for (const char* name : {"stall_s", "persist_s", "verified_s", "load_s", "raw_write_s", "raw_read_s"}) EXPECT_GT(found.at("rounds")[0].at(name), 0) << name;
+  for (const char* name : {"stall_s", "lost_s", "persist_s", "verified_s", "load_s", "raw_write_s", "raw_read_s"}) EXPECT_GT(found.at("rounds")[0].at(name), 0) << name;
   expect_refused("checkpoint --dir nowhere", ExitCode::kConfig, "nowhere");
 }
 
