@@ -19,6 +19,7 @@ const std::vector<int64_t> kLengths{8,  10, 12, 14, 16, 18, 20, 21, 22, 24, 25, 
 struct StepOptions : BenchOptions {
   int threads = 1;
   int64_t length = 0;  ///< of every sample; 0: kLengths
+  int64_t samples = 32;
   std::string size = "minilm";
   bool profile = false;
 };
@@ -109,7 +110,7 @@ Json profile(Arm& arm, const Batch& batch) {
 
 int bench_step(const StepOptions& options) {
   at::set_num_threads(options.threads);
-  const auto lengths = options.length > 0 ? std::vector<int64_t>(32, options.length) : kLengths;
+  const auto lengths = options.length > 0 ? std::vector<int64_t>(static_cast<size_t>(options.samples), options.length) : kLengths;
   const Batch batch = batch_of(lengths);
   std::vector<Arm> arms;
   for (const auto& [name, precision] : {std::pair{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}})
@@ -137,7 +138,8 @@ void add_bench_step(CLI::App& bench, Action& action) {
   add_bench_options(*command, *options);
   command->add_option("--threads", options->threads, "threads")->check(CLI::Range(1, 1024))->capture_default_str();
   command->add_option("--size", options->size, "minilm (L6-H384) or base (L12-H768)")->check(CLI::IsMember({"minilm", "base"}))->capture_default_str();
-  command->add_option("--length", options->length, "tokens of every sample, instead of WNUT-17's lengths")->check(CLI::Range(1, 512));
+  auto* length = command->add_option("--length", options->length, "tokens of every sample, instead of WNUT-17's lengths")->check(CLI::Range(1, 512));
+  command->add_option("--samples", options->samples, "samples of that length")->check(CLI::Range(1, 1024))->needs(length)->capture_default_str();
   command->add_flag("--profile", options->profile, "share of each operation");
   command->callback([&action, options] { action = [options] { return bench_step(*options); }; });
 }
