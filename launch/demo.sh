@@ -10,7 +10,12 @@ export OMP_NUM_THREADS=1
 options=(-np 2 --bind-to none)
 if [[ $(id -u) == 0 ]]; then options+=(--allow-run-as-root); fi
 if (($(nproc) < 2)); then options+=(--oversubscribe); fi
-mpirun "${options[@]}" build/fmtrain configs/ner_wnut17.yaml --set run.dir="$run"
+precision=bf16
+if ! grep -q avx512_bf16 /proc/cpuinfo; then
+  precision=fp32
+  echo "demo: in fp32, for this processor has no instructions for products in bf16, which would take ten times as long"
+fi
+mpirun "${options[@]}" build/fmtrain configs/ner_wnut17.yaml --set run.dir="$run" --set engine.precision="$precision"
 
 echo
 cat "$run/report.txt"
