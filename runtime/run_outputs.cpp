@@ -169,14 +169,24 @@ void RunOutputs::save_ended(bool saved, double seconds) {
   saves_.write_seconds += seconds;
 }
 
+std::string precision_warning(Precision precision, const std::string& processor) {
+  const bool bf16 = processor.find(" avx512_bf16") != std::string::npos;
+  if (precision == Precision::kFp16)
+    return std::string("engine.precision: fp16 is slow on processors, which multiply it in fp32; ") +
+           (bf16 ? "bf16 is faster and needs no loss scale" : "fp32 is faster on this one");
+  if (precision == Precision::kBf16 && processor.starts_with("x86-64") && !bf16)
+    return "engine.precision: bf16 is slow on this processor, which has no instructions for it (avx512_bf16); fp32 is faster";
+  return "";
+}
+
 void RunOutputs::describe(const RunInputs& inputs, const std::vector<ParameterGroup>& groups, const StepPlan& plan, int64_t steps,
                           const std::string& unfreezing) {
   say(text_of("run        %s: %d ranks x %d threads, %s, seed %llu", config_.name.c_str(), comm_.size(), options_.threads,
               options_.device.c_str(), static_cast<unsigned long long>(config_.run.seed)));
   for (const auto& line : options_.placement) say("placement  " + line);
   say(text_of("data       %lld samples, %lld tokens, %zu labels", number(inputs.train->size()), number(inputs.train->info().tokens), inputs.labels.size()));
-  if (config_.engine.precision == Precision::kFp16 && options_.device == "cpu")
-    warn("engine.precision: fp16 is slow on processors, which multiply it in fp32; bf16 is faster and needs no loss scale");
+  if (options_.device == "cpu")
+    if (const auto slow = precision_warning(config_.engine.precision, options_.versions.value("processor", "")); !slow.empty()) warn(slow);
   for (const auto& note : inputs.notes) say("weights    " + note);
   for (const auto& g : groups)
     if (g.tensors > 0) say(text_of("parameters %-8s %4lld tensors, %lld elements", g.name.c_str(), number(g.tensors), number(g.elements)));

@@ -25,6 +25,9 @@ struct StepTimes {
   double total = 0, compute = 0, data = 0;
 };
 
+/// What engine.precision costs on `processor` ("processor" of RunOptions::versions) where another one is faster; else "".
+std::string precision_warning(Precision precision, const std::string& processor);
+
 class RunOutputs {
  public:
   /// Collective. Makes the run directory, takes its lock (Error with kLocked, on every rank, when another run has it), writes

@@ -40,5 +40,15 @@ TEST_F(RunOutputsTest, AllRanksLeaveWhenTheRunWasTakenOver) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "model"));
 }
 
+TEST(PrecisionWarning, NamesAFasterOne) {
+  const std::string with = "x86-64 avx2 avx512f avx512_bf16, AMD EPYC", without = "x86-64 avx2, AMD EPYC";
+  EXPECT_EQ(precision_warning(Precision::kFp32, without), "");
+  EXPECT_EQ(precision_warning(Precision::kBf16, with), "");
+  EXPECT_EQ(precision_warning(Precision::kBf16, "other"), "");
+  EXPECT_THAT(precision_warning(Precision::kBf16, without), testing::HasSubstr("bf16 is slow on this processor"));
+  EXPECT_THAT(precision_warning(Precision::kFp16, with), testing::HasSubstr("bf16 is faster"));
+  EXPECT_THAT(precision_warning(Precision::kFp16, without), testing::HasSubstr("fp32 is faster"));
+}
+
 }  // namespace
 }  // namespace fmtrain
