@@ -63,6 +63,10 @@ def peers(o, data, **extra):
     }
 
 
+def deepspeed(o, data, stage, **extra):
+    return Peer(o, "loop", data, ranks=2, threads=1, dist="deepspeed", stage=stage, environment={"DS_ACCELERATOR": "cpu"}, **extra)
+
+
 class Fixed(Line):
     data, steps, needs = "fixed128", {"": 6}, (4096, ["fp32", "bf16"])
 
@@ -94,8 +98,8 @@ class A2(Fixed):
 class Real(Line):
     needs = (1000, ["fp32", "bf16"])
     steps = {"": 12, "fmtrain 2 x 1": 30, "fmtrain 1 x 2": 30, "fmtrain fp32 2 x 1": 20, "loop grouped": 40, "loop compiled": 40, "Trainer grouped": 40, "DDP tuned": 40,
-             "loop fp32 grouped": 40, "DDP fp32 grouped": 40, "Trainer pad to 128": 4}
-    precision = {"": "bf16", "fmtrain fp32 2 x 1": "fp32", "loop fp32 grouped": "fp32", "DDP fp32 grouped": "fp32", "Trainer default": "fp32",
+             "loop fp32 grouped": 40, "DDP fp32 grouped": 40, "Trainer pad to 128": 4, "DeepSpeed tuned": 40}
+    precision = {"": "bf16", "DeepSpeed ZeRO-1": "fp32", "fmtrain fp32 2 x 1": "fp32", "loop fp32 grouped": "fp32", "DDP fp32 grouped": "fp32", "Trainer default": "fp32",
                  "Trainer pad to 128": "fp32", "DDP default": "fp32", "ZeroRedundancyOptimizer": "fp32", "FSDP2": "fp32"}
 
     def __init__(self, data):
@@ -139,7 +143,7 @@ class Default(Real):
 
 class Ranks(Real):
     figures = (ratio("fmtrain 2 x 1", "DDP default", 8), ratio("fmtrain 2 x 1", "DDP tuned", 2.3), ratio("fmtrain 2 x 1", "ZeroRedundancyOptimizer", 8),
-               ratio("fmtrain 2 x 1", "FSDP2", 8))
+               ratio("fmtrain 2 x 1", "FSDP2", 8), ratio("fmtrain 2 x 1", "DeepSpeed ZeRO-1", 8), ratio("fmtrain 2 x 1", "DeepSpeed tuned", 2.3))
 
     def __init__(self, data):
         super().__init__(data)
@@ -148,7 +152,8 @@ class Ranks(Real):
     def arms(self, o):
         p = peers(o, self.data)
         return {"fmtrain 2 x 1": Fmtrain(o, self.data, "bf16"), "DDP default": p["ranks"]("ddp"), "DDP tuned": p["ranks"]("ddp", bf16=True, group=True),
-                "ZeroRedundancyOptimizer": p["ranks"]("zero"), "FSDP2": p["ranks"]("fsdp2")}
+                "ZeroRedundancyOptimizer": p["ranks"]("zero"), "FSDP2": p["ranks"]("fsdp2"), "DeepSpeed ZeRO-1": deepspeed(o, self.data, 1),
+                "DeepSpeed tuned": deepspeed(o, self.data, 1, bf16=True, group=True)}
 
 
 class Fp32(Real):
@@ -214,6 +219,18 @@ class A5(Fresh):
         arms = super().arms(o)
         return {"fmtrain 2 x 1": arms["fmtrain 2 x 1"], "fmtrain fp32 2 x 1": Fmtrain(o, self.data, "fp32"), "fmtrain 1 x 2": Fmtrain(o, self.data, "bf16", 1, 2),
                 "Trainer": arms["Trainer"], "Trainer 2 x 1": arms["Trainer 2 x 1"]}
+
+
+class A12(Fresh):
+    title = "peak memory of a rank that shares states out, seen from outside, beside torch's and DeepSpeed's ways"
+    unit, watch, steps = "samples/s", True, {"": 12}
+    figures = tuple(ratio(f"fmtrain ZeRO-{stage}", peer, 0.8, what) for what in ("rss", "pss")
+                    for stage, peer in ((1, "ZeroRedundancyOptimizer"), (1, "DeepSpeed ZeRO-1"), (2, "DeepSpeed ZeRO-2"), (3, "FSDP2")))
+
+    def arms(self, o):
+        ours = {f"fmtrain ZeRO-{stage}": Fmtrain(o, self.data, "fp32", settings={"engine": {"precision": "fp32", "zero": stage}}) for stage in (1, 2, 3)}
+        return {**ours, "ZeroRedundancyOptimizer": Peer(o, "loop", self.data, 2, 1, dist="zero", warm=0), "FSDP2": Peer(o, "loop", self.data, 2, 1, dist="fsdp2", warm=0),
+                "DeepSpeed ZeRO-1": deepspeed(o, self.data, 1, warm=0), "DeepSpeed ZeRO-2": deepspeed(o, self.data, 2, warm=0)}
 
 
 class A6(Line):

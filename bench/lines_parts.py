@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 from arms import ROOT_MPI, Failed, Fmtrain, Peer
-from lines import A1, A2, A4, A5, A6, A15, Best, Compiled, Default, Figure, Fp32, Line, Ranks, ratio
+from lines import A1, A2, A4, A5, A6, A12, A15, Best, Compiled, Default, Figure, Fp32, Line, Ranks, ratio
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -215,5 +215,5 @@ def all_lines():
             "a3-best": Best("wnut17"), "a3-default": Default("wnut17"), "a3-ranks": Ranks("wnut17"), "a3-compiled": Compiled("wnut17"), "a3-fp32": Fp32("wnut17"),
             "a3-clinc150-best": Best("clinc150"), "a3-clinc150-default": Default("clinc150"), "a3-clinc150-ranks": Ranks("clinc150"),
             "a4": A4(), "a5": A5(), "a6": A6("wnut17", 5), "a6-fixed128": A6("fixed128", 2), "a8": A8(), "a9": A9(), "a10": A10(),
-            "a13": A13(), "a14-bf16": Scaling("bf16"), "a14-fp32": Scaling("fp32"),
+            "a12": A12(), "a13": A13(), "a14-bf16": Scaling("bf16"), "a14-fp32": Scaling("fp32"),
             "a15": A15()}

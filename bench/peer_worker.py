@@ -8,7 +8,7 @@ One JSON line in asks for work, one JSON line out (after the word RESULT) gives 
     {"go": n}   n updates   -> {stamps: n + 1 seconds since the epoch, samples, tokens, padded: n each, losses: n}
     {"eval": 1} one pass    -> {seconds, samples, loss}
 Kinds: "trainer" (Hugging Face Trainer with its defaults but for the recipe), "loop" (hand-written: fused AdamW, SDPA; DDP, FSDP2,
-ZeroRedundancyOptimizer when there are ranks); the parts are in peer_parts.py. All arms read the same token ids and labels (data.npz,
+ZeroRedundancyOptimizer, DeepSpeed when there are ranks); the parts are in peer_parts.py. All arms read the same token ids and labels (data.npz,
 written from fmtrain's prepared file), start from the same model directory with its head, and step through the
 batches of the file `order`, unless they group samples of one length, which keeps the same samples an epoch.
 """
@@ -115,8 +115,10 @@ class Asked:
 
 
 def wrap(model):
-    """The model and its optimizer for spec["dist"]."""
+    """For spec["dist"]: what computes the loss of a batch, and what makes an update of it."""
     import torch
+    if spec["dist"] == "deepspeed":
+        return deepspeed_engine(model)
     if spec["dist"] == "fsdp2":
         from torch.distributed.fsdp import fully_shard
         for layer in model.bert.encoder.layer:
@@ -127,8 +129,39 @@ def wrap(model):
         model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     if spec["dist"] == "zero":
         from torch.distributed.optim import ZeroRedundancyOptimizer
-        return model, ZeroRedundancyOptimizer(groups, torch.optim.AdamW, lr=spec["lr"], fused=True)
-    return model, torch.optim.AdamW(groups, lr=spec["lr"], fused=True)
+        optimizer = ZeroRedundancyOptimizer(groups, torch.optim.AdamW, lr=spec["lr"], fused=True)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=spec["lr"], fused=True)
+    run = torch.compile(model, dynamic=True) if spec.get("compile") else model
+
+    def forward(batch):
+        with torch.autocast("cpu", torch.bfloat16, enabled=spec["bf16"]):
+            return run(**batch).loss
+
+    def update(loss):
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return forward, update
+
+
+def deepspeed_engine(model):
+    """ZeRO of stage spec["stage"] around torch's fused AdamW; bf16 is DeepSpeed's own: weights in bf16, a master copy in fp32."""
+    import deepspeed
+    import torch
+    config = {"train_batch_size": spec["batch"], "train_micro_batch_size_per_gpu": spec["batch"] // WORLD, "gradient_clipping": 1.0,
+              "zero_optimization": {"stage": spec["stage"]}, "bf16": {"enabled": spec["bf16"]}, "steps_per_print": 10**9,
+              "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}
+    optimizer = torch.optim.AdamW(parameter_groups(model), lr=spec["lr"], fused=True)
+    engine = deepspeed.initialize(model=model, optimizer=optimizer, config=config)[0]
+
+    def update(loss):
+        engine.backward(loss)
+        engine.step()
+
+    return lambda batch: engine(**batch).loss, update
 
 
 def loop():
@@ -137,8 +170,7 @@ def loop():
     if spec["dist"] != "none":
         torch.distributed.init_process_group("gloo")
     data = Data(spec["data"])
-    model, optimizer = wrap(load_model())
-    run = torch.compile(model, dynamic=True) if spec.get("compile") else model
+    forward, update = wrap(load_model())
     asked = Asked(data)
     batches = data.batches()
     going = asked.wait()
@@ -146,12 +178,8 @@ def loop():
         ids = next(batches)
         mine = ids[RANK::WORLD]
         batch = data.batch(mine)
-        with torch.autocast("cpu", torch.bfloat16, enabled=spec["bf16"]):
-            loss = run(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        loss = forward(batch)
+        update(loss)
         going = asked.step_done(ids, mine, batch["input_ids"].shape[1], loss.detach())
 
 

@@ -1,4 +1,4 @@
-// The inner loops of the layers on the CPU, compiled for several x86 levels (kernels_level.cpp) and chosen when the program starts, so
+// The inner loops of the layers and of the optimizers on the CPU, compiled for several x86 levels (kernels_level.cpp) and chosen when the program starts, so
 // that one binary serves every node. The choice is the same on all ranks of one processor type. Levels differ in bits: with AVX2 and
 // above the compiler fuses products with sums, so processors of different levels in one run give it bits of its own.
 // Activations are float or Bf16; sums, statistics and parameters are fp32. Plain memory only: what is done in parallel, and why, stands
@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "models/ops/bf16.h"
+#include "models/ops/optimizer_update.h"
 
 namespace fmtrain {
 
@@ -72,6 +73,20 @@ struct KernelsOf {
   void (*attention_backward)(const HeadRows<A>& head, const A* grad_out, int64_t out_stride, A* grad_q, A* grad_k, A* grad_v);
 };
 
+/// optimizer_update.h
+struct UpdateKernels {
+  void (*adamw)(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
+  void (*adamw_low)(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, Bf16* low, int64_t numel);
+  void (*decay)(float factor, float* param, int64_t numel);
+  void (*round_low)(const float* param, Bf16* low, int64_t numel);
+  void (*sgd)(const SgdUpdate& update, float* param, const float* grad, float* buffer, int64_t numel);
+  void (*lamb)(const LambUpdate& update, const float* param, float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
+  void (*direction)(float step_size, float* param, const float* towards, int64_t numel);
+  void (*pull)(float strength, float* param, const float* start, int64_t numel);
+  /// to[i % kLanes] += values[i]^2
+  void (*add_squares)(const float* values, int64_t numel, double* to);
+};
+
 struct Kernels {
   const char* level;
   KernelsOf<float> fp32;
@@ -80,6 +95,10 @@ struct Kernels {
   void (*mask_row)(const MaskCounter& counter, int64_t features, float* mask);
   /// The rows position .. position + size - 1 of `size` features each, at mask[i * width]; those from column size on are 0 or scale as well.
   void (*mask_square)(const MaskCounter& counter, int64_t size, int64_t width, float* mask);
+  UpdateKernels update;
+  /// to = from; to[i] = i.
+  void (*widen)(const int32_t* from, int64_t n, int64_t* to);
+  void (*count_up)(int64_t n, int64_t* to);
 };
 
 /// Of this processor.

@@ -4,6 +4,7 @@
 #include "models/ops/kernels.h"
 #include "models/ops/mask_kernels.h"
 #include "models/ops/row_kernels.h"
+#include "models/ops/update_kernels.h"
 
 #define FMTRAIN_TEXT(x) #x
 #define FMTRAIN_NAME(x) FMTRAIN_TEXT(x)
@@ -19,6 +20,7 @@ constexpr KernelsOf<A> table() {
 }  // namespace
 
 extern const Kernels FMTRAIN_LEVEL;
-const Kernels FMTRAIN_LEVEL{FMTRAIN_NAME(FMTRAIN_LEVEL), table<float>(), table<Bf16>(), mask_row, mask_square};
+const Kernels FMTRAIN_LEVEL{FMTRAIN_NAME(FMTRAIN_LEVEL), table<float>(), table<Bf16>(), mask_row, mask_square,
+                            {adamw, adamw_low, decay, round_low, sgd, lamb, direction, pull, add_squares}, widen, count_up};
 
 }  // namespace fmtrain

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "models/ops/bf16.h"
+
 namespace fmtrain {
 
 /// AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019), in the order torch.optim.AdamW computes:
@@ -21,11 +23,11 @@ AdamWUpdate adamw_update(double lr, double weight_decay, double beta1, double be
 /// Arrays of [numel] that do not overlap, here and below; what is not const is updated in place.
 void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, int64_t numel);
 /// The same, and low = the new param rounded to the nearest bf16 (ties to even, as ATen rounds), in the same pass.
-void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, uint16_t* low, int64_t numel);
+void apply_adamw(const AdamWUpdate& update, float* param, const float* grad, float* exp_avg, float* exp_avg_sq, Bf16* low, int64_t numel);
 /// What it comes to where gradient and moments are +0: p *= decay.
 void apply_decay(const AdamWUpdate& update, float* param, int64_t numel);
 /// low = param rounded to the nearest bf16.
-void round_to_bf16(const float* param, uint16_t* low, int64_t numel);
+void round_to_bf16(const float* param, Bf16* low, int64_t numel);
 
 /// SGD with momentum as torch.optim.SGD: g = scale * grad + weight_decay * p; b = momentum * b + g; p -= lr * b
 /// (b starts at 0, which gives torch's first step b = g).

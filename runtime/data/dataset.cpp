@@ -4,8 +4,9 @@
 #include <ATen/EmptyTensor.h>
 
 #include <algorithm>
-#include <numeric>
+#include <cstring>
 
+#include "models/ops/kernels.h"
 #include "runtime/data/dataset_file.h"
 #include "runtime/errors.h"
 
@@ -41,7 +42,8 @@ class PreparedDataset final : public Dataset {
     }
     const auto samples = static_cast<int64_t>(ids.size());
     const bool tagging = data_.info.task == Task::kTokenClassification;
-    Batch batch{longs(rows), filled(rows, 0), longs(rows), filled(samples + 1, 0), longs(samples), tagging ? filled(rows, kIgnoreTarget) : longs(samples), {}, valid_targets};
+    Batch batch{longs(rows), zeros(rows), longs(rows), zeros(samples + 1), longs(samples), longs(tagging ? rows : samples), {}, valid_targets};
+    if (tagging) std::fill_n(batch.targets.data_ptr<int64_t>(), rows, kIgnoreTarget);
     if (tagging && valid_targets > 0) batch.target_rows = longs(valid_targets);
     auto* target_row = batch.target_rows.defined() ? batch.target_rows.data_ptr<int64_t>() : nullptr;
     std::vector<int32_t> scratch;
@@ -55,9 +57,9 @@ class PreparedDataset final : public Dataset {
  private:
   /// Without a dispatch: finding at::empty's and at::zeros' functions takes as long as filling the memory of a batch.
   static at::Tensor longs(int64_t numel) { return at::detail::empty_cpu({numel}, at::kLong); }
-  static at::Tensor filled(int64_t numel, int64_t value) {
+  static at::Tensor zeros(int64_t numel) {
     auto memory = longs(numel);
-    std::fill_n(memory.data_ptr<int64_t>(), numel, value);
+    std::memset(memory.data_ptr(), 0, memory.nbytes());
     return memory;
   }
 
@@ -90,8 +92,8 @@ class PreparedDataset final : public Dataset {
   int64_t put(Batch& batch, int64_t s, int64_t row, int64_t id, int64_t*& target_row, std::vector<int32_t>& scratch) const {
     const auto at = static_cast<size_t>(id);
     const int64_t length = lengths_[at];
-    std::copy_n(tokens_of(at, scratch), length, batch.tokens.data_ptr<int64_t>() + row);
-    std::iota(batch.positions.data_ptr<int64_t>() + row, batch.positions.data_ptr<int64_t>() + row + length, int64_t{0});
+    kernels().widen(tokens_of(at, scratch), length, batch.tokens.data_ptr<int64_t>() + row);
+    kernels().count_up(length, batch.positions.data_ptr<int64_t>() + row);
     batch.sample_ids.data_ptr<int64_t>()[s] = id;
     batch.offsets.data_ptr<int64_t>()[s + 1] = row + length;
     auto* targets = batch.targets.data_ptr<int64_t>();

@@ -36,7 +36,8 @@ struct StepResult {
   double next_loss_scale = 1;
   bool overflow = false;     ///< not applied because of loss_scale: the loss is finite, and the scale can still be halved
   bool stop = false;         ///< some rank asked to stop
-  double communication = 0, optimizer = 0;  ///< seconds
+  double communication = 0;  ///< seconds of step() that are not the optimizer's
+  double optimizer = 0;      ///< seconds of the norm's pass over the gradient and of the update
   double waiting = 0;        ///< of communication: seconds without work, for other ranks had not come yet (Communicator::waited)
 };
 

@@ -58,7 +58,7 @@ void by_runs(int64_t from, int64_t to, int64_t first, const QuietRows& quiet, co
 void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const GradientPiece& grad, const at::Tensor& exp_avg,
                      const at::Tensor& exp_avg_sq, int64_t first, const QuietRows& quiet, const at::Tensor& low) {
   if (param.is_cuda()) return adamw_on_gpu(update, param, grad.memory(), exp_avg, exp_avg_sq);
-  auto* rounded = low.defined() ? static_cast<uint16_t*>(low.data_ptr()) : nullptr;
+  auto* rounded = low.defined() ? static_cast<Bf16*>(low.data_ptr()) : nullptr;
   in_parallel(param, [&, p = data(param), m = data(exp_avg), v = data(exp_avg_sq)](int64_t from, int64_t count) {
     alignas(64) float room[GradientPiece::kPart];
     const auto apply = [&](int64_t i, int64_t n, const float* g) {
@@ -74,7 +74,7 @@ void update_by_adamw(const AdamWUpdate& update, const at::Tensor& param, const G
 }
 
 void round_low(const at::Tensor& param, const at::Tensor& low) {
-  in_parallel(param, [p = data(param), to = static_cast<uint16_t*>(low.data_ptr())](int64_t i, int64_t n) { round_to_bf16(p + i, to + i, n); });
+  in_parallel(param, [p = data(param), to = static_cast<Bf16*>(low.data_ptr())](int64_t i, int64_t n) { round_to_bf16(p + i, to + i, n); });
 }
 
 void update_by_sgd(const SgdUpdate& update, const at::Tensor& param, const at::Tensor& grad, const at::Tensor& buffer) {

@@ -199,7 +199,9 @@ StepResult StepEngine::step(double lr, bool stop) {
   for (auto& work : works_) work.wait();
   works_.clear();
   reduce_rest();
+  const double reduced = now();
   add_squares(facts_.squares);
+  result.optimizer = now() - reduced;
   facts_.stop = stop;
   agree(comm_, facts_, result);
   settle_scale(result);
@@ -213,7 +215,7 @@ StepResult StepEngine::step(double lr, bool stop) {
     hand_out(first_bucket_);  // what keeps the next step's gradients out of windows that others still read, too
     const double handed_out = now();
     refresh_low_copies();
-    result.optimizer = now() - agreed - (handed_out - updated);
+    result.optimizer += now() - agreed - (handed_out - updated);
   }
   result.communication = now() - start - result.optimizer;
   result.waiting = comm_.waited() - waited;
