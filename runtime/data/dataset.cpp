@@ -37,8 +37,11 @@ class PreparedDataset final : public Dataset {
   Batch get(std::span<const int64_t> ids) const override {
     int64_t rows = 0, valid_targets = 0;
     for (const auto id : ids) {
-      rows += lengths_.at(static_cast<size_t>(id));
-      valid_targets += valid_targets_[static_cast<size_t>(id)];
+      const auto at = static_cast<size_t>(id);
+      rows += lengths_.at(at);
+      valid_targets += valid_targets_[at];
+      __builtin_prefetch(&data_.offsets[at]);
+      if (!data_.labels.empty()) __builtin_prefetch(&data_.labels[at]);
     }
     const auto samples = static_cast<int64_t>(ids.size());
     const bool tagging = data_.info.task == Task::kTokenClassification;
@@ -73,7 +76,7 @@ class PreparedDataset final : public Dataset {
     throw DataError(path + ": token id " + std::to_string(least < 0 ? least : greatest) + " is outside the model's vocabulary of " + std::to_string(vocab_size));
   }
 
-  static constexpr int64_t kAhead = 4;  ///< samples stand anywhere in memory: so many are on their way from it
+  static constexpr int64_t kAhead = 8;  ///< samples stand anywhere in memory: so many are on their way from it
   void fetch(size_t at) const {
     if (data_.stored) return;
     const auto* first = data_.tokens.data() + data_.offsets[at];
