@@ -19,7 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// A wait gives the core away for this long, then sleeps between two looks.
-constexpr std::chrono::microseconds kYield{2000}, kNap{50};
+constexpr std::chrono::microseconds kGpuYield{2000}, kGpuNap{50};
 
 std::string version_text(int code) { return c10::str(code / 10000, ".", code / 100 % 100, ".", code % 100); }
 
@@ -206,8 +206,8 @@ class NcclCommunicator final : public Communicator {
       if (waited > options_.wait_limit)
         fail(std::make_exception_ptr(PeerSilent(c10::str("waited ", static_cast<int64_t>(options_.wait_limit.count()), " s in ",
                                                          what, " for another rank's GPU"))));
-      if (waited < kYield) std::this_thread::yield();
-      else std::this_thread::sleep_for(kNap);
+      if (waited < kGpuYield) std::this_thread::yield();
+      else std::this_thread::sleep_for(kGpuNap);
     }
   }
 

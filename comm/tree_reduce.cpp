@@ -45,7 +45,7 @@ const T* widened(const void* data, int64_t at, int64_t n, T* out) {
 
 /// One block of the tree.
 template <class T>
-struct Block {
+struct TreeBlock {
   std::span<const Term> terms;
   int64_t at, n;
   ReduceOp op;
@@ -76,7 +76,7 @@ void reduce(std::span<const Term> terms, std::span<void* const> outs, int64_t nu
   at::parallel_for(0, numel, 64 * kBlock, [&](int64_t first, int64_t last) {
     std::vector<T> scratch(levels * kBlock);
     for (int64_t at = first; at < last; at += kBlock) {
-      Block<T> block{terms, at, std::min(kBlock, last - at), op, scratch.data()};
+      TreeBlock<T> block{terms, at, std::min(kBlock, last - at), op, scratch.data()};
       const T* result = block.value(ranks, 0);
       for (void* out : outs)
         if (static_cast<T*>(out) + at != result) std::memcpy(static_cast<T*>(out) + at, result, static_cast<size_t>(block.n) * sizeof(T));

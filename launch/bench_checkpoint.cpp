@@ -50,7 +50,7 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> tensors_of(int64_t par
 }
 
 /// Parameters and both moments of AdamW, 12 bytes a parameter: parts of three long arrays, as a run has them.
-StateDict state_of(int64_t parameters) {
+StateDict training_state(int64_t parameters) {
   StateDict state;
   for (const char* prefix : {"param/", "exp_avg/", "exp_avg_sq/"}) {
     const auto all = at::randn({parameters});
@@ -125,10 +125,10 @@ void forget_pages(const std::string& checkpoint) {
 }
 
 /// What training does between two updates: matrix products on all threads.
-class Work {
+class Training {
  public:
   /// As many products as take `seconds` alone.
-  explicit Work(double seconds) {
+  explicit Training(double seconds) {
     one();
     int64_t probes = 0;
     const double start = bench_clock();
@@ -154,7 +154,7 @@ class Work {
 };
 
 /// Of one save and load, seconds.
-struct SaveTimes {
+struct SaveRound {
   double stall = 0;    ///< that the caller waits: to begin, between products, and before the next update
   double lost = 0;     ///< the same and what the products took longer than alone
   double persist = 0;  ///< until step-N is there
@@ -163,8 +163,8 @@ struct SaveTimes {
   double raw_write = 0, raw_read = 0;
 };
 
-SaveTimes measure(CheckpointStore& store, const StateDict& state, Work& work, const std::string& dir, int64_t step) {
-  SaveTimes t;
+SaveRound measure_save(CheckpointStore& store, const StateDict& state, Training& work, const std::string& dir, int64_t step) {
+  SaveRound t;
   const double alone = work.run([] {}), start = bench_clock();
   std::optional<bool> saved;
   std::string why;
@@ -193,30 +193,30 @@ SaveTimes measure(CheckpointStore& store, const StateDict& state, Work& work, co
   return t;
 }
 
-Spread of_rounds(const std::vector<SaveTimes>& rounds, double (*value)(const SaveTimes&)) {
+Spread of_rounds(const std::vector<SaveRound>& rounds, double (*value)(const SaveRound&)) {
   std::vector<double> values;
   for (const auto& r : rounds) values.push_back(value(r));
   return spread_of(values);
 }
 
-Json report(const std::vector<SaveTimes>& rounds, int64_t bytes) {
+Json report_saves(const std::vector<SaveRound>& rounds, int64_t bytes) {
   const auto gigabytes = static_cast<double>(bytes) / 1e9;
   Json result{{"bytes", bytes}};
   std::printf("%-28s %8s %8s %8s\n", "seconds", "median", "least", "most");
-  const auto line = [&](const char* key, const char* name, double (*value)(const SaveTimes&)) {
+  const auto line = [&](const char* key, const char* name, double (*value)(const SaveRound&)) {
     const Spread s = of_rounds(rounds, value);
     std::printf("%-28s %8.3f %8.3f %8.3f  %6.2f GB/s\n", name, s.median, s.least, s.most, gigabytes / s.median);
     result[key] = to_json(s);
   };
-  line("stall_s", "training waits", [](const SaveTimes& t) { return t.stall; });
-  line("lost_s", "  and its products slow down", [](const SaveTimes& t) { return t.lost; });
-  line("persist_s", "on the disk after", [](const SaveTimes& t) { return t.persist; });
-  line("raw_write_s", "  raw O_DIRECT write", [](const SaveTimes& t) { return t.raw_write; });
-  line("verified_s", "read back after", [](const SaveTimes& t) { return t.verify; });
-  line("load_s", "load", [](const SaveTimes& t) { return t.load; });
-  line("raw_read_s", "  raw O_DIRECT read", [](const SaveTimes& t) { return t.raw_read; });
-  const Spread persist = of_rounds(rounds, [](const SaveTimes& t) { return t.raw_write / t.persist; });
-  const Spread load = of_rounds(rounds, [](const SaveTimes& t) { return t.raw_read / t.load; });
+  line("stall_s", "training waits", [](const SaveRound& t) { return t.stall; });
+  line("lost_s", "  and its products slow down", [](const SaveRound& t) { return t.lost; });
+  line("persist_s", "on the disk after", [](const SaveRound& t) { return t.persist; });
+  line("raw_write_s", "  raw O_DIRECT write", [](const SaveRound& t) { return t.raw_write; });
+  line("verified_s", "read back after", [](const SaveRound& t) { return t.verify; });
+  line("load_s", "load", [](const SaveRound& t) { return t.load; });
+  line("raw_read_s", "  raw O_DIRECT read", [](const SaveRound& t) { return t.raw_read; });
+  const Spread persist = of_rounds(rounds, [](const SaveRound& t) { return t.raw_write / t.persist; });
+  const Spread load = of_rounds(rounds, [](const SaveRound& t) { return t.raw_read / t.load; });
   std::printf("persist at %.0f %% of the raw rate of its round (%.0f-%.0f), load at %.0f %% (%.0f-%.0f)\n", 100 * persist.median, 100 * persist.least,
               100 * persist.most, 100 * load.median, 100 * load.least, 100 * load.most);
   result["persist_of_raw"] = to_json(persist);
@@ -244,18 +244,18 @@ int bench_checkpoint(const CheckpointOptions& options) {
   const auto comm = make_single_communicator();
   const std::string dir = folder.path + "/checkpoints";
   CheckpointStore store(dir, posix_files(), *comm, 1);
-  const StateDict state = state_of(options.parameters);
+  const StateDict state = training_state(options.parameters);
   const RawDisk raw{bytes_of(state), page_memory(bytes_of(state), false).fill_(1), folder.path + "/raw"};
-  Work work(options.work);
-  std::vector<SaveTimes> rounds;
+  Training work(options.work);
+  std::vector<SaveRound> rounds;
   for (int64_t round = 0; round <= options.rounds; ++round) {
-    SaveTimes times = measure(store, state, work, dir, round + 1);
+    SaveRound times = measure_save(store, state, work, dir, round + 1);
     std::tie(times.raw_write, times.raw_read) = raw.measure();
     if (round > 0) rounds.push_back(times);  // the first one makes buffers
   }
   std::printf("%lld parameters, %.2f GB of state, %d threads, %d rounds, next update after %g s\n", static_cast<long long>(options.parameters),
               static_cast<double>(raw.bytes) / 1e9, options.threads, options.rounds, options.work);
-  Json result = report(rounds, raw.bytes);
+  Json result = report_saves(rounds, raw.bytes);
   for (const auto& piece : state.pieces) result["tensors"].push_back({piece.name, piece.shape});
   write_bench(options, "checkpoint", result);
   return 0;

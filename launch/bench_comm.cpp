@@ -20,26 +20,26 @@ namespace {
 constexpr std::array<int64_t, 11> kSizes{1 << 10, 4 << 10,  16 << 10, 64 << 10,  256 << 10,         1 << 20,
                                          4 << 20, 25 << 20, 91 << 20, 440 << 20, int64_t{1} << 30};
 /// A measurement repeats its call until it has taken this long, so that clocks and the first wake-up do not count.
-constexpr double kSeconds = 0.05;
+constexpr double kCallSeconds = 0.05;
 
 struct CommOptions : BenchOptions {
   uint64_t from = 1 << 10, to = 440 << 20;  ///< bytes
 };
 
-struct World {
+struct BenchWorld {
   std::optional<MpiSession> session;
   std::unique_ptr<Communicator> comm;
-  World() {
+  BenchWorld() {
     if (launched_by_mpi()) session.emplace(launched_processes());
     comm = session ? make_mpi_communicator(*session) : make_single_communicator();
   }
-  ~World() { comm.reset(); }  // before MPI closes
+  ~BenchWorld() { comm.reset(); }  // before MPI closes
 };
 
 /// One call of an arm. `traffic`: bytes that memory sees of all ranks together for one byte of the buffer, read or written, at the
 /// least: a reduction reads every rank's buffer once. `bus`: factor from algorithm to bus bandwidth, as nccl-tests define them
 /// (doc/PERFORMANCE.md there).
-struct Arm {
+struct CommArm {
   const char* name;
   std::function<void(int64_t numel)> call;
   double traffic, bus;
@@ -51,7 +51,7 @@ struct Memory {
 };
 
 /// Seconds of one call on the slowest rank.
-double seconds_of(const std::function<void(int64_t)>& call, int64_t numel, Communicator& comm) {
+double call_seconds(const std::function<void(int64_t)>& call, int64_t numel, Communicator& comm) {
   auto facts = at::zeros({1}, at::kDouble);
   const auto slowest = [&](double value) {
     facts.fill_(value);
@@ -65,7 +65,7 @@ double seconds_of(const std::function<void(int64_t)>& call, int64_t numel, Commu
     return slowest(bench_clock() - start) / static_cast<double>(repetitions);
   };
   const double once = run(1);
-  return run(std::max<int64_t>(1, static_cast<int64_t>(kSeconds / once)));
+  return run(std::max<int64_t>(1, static_cast<int64_t>(kCallSeconds / once)));
 }
 
 /// Numbers without zeros, which some memory systems and compilers would treat better than others; sums of them stay finite for long.
@@ -73,14 +73,14 @@ void fill(const Memory& memory, int rank) {
   for (const auto& buffer : {memory.window, memory.heap}) buffer.fill_(rank % 2 == 0 ? 1.5 : -1.25);
 }
 
-std::vector<Arm> arms_of(const Memory& memory, Communicator& comm, bool mpi) {
+std::vector<CommArm> comm_arms(const Memory& memory, Communicator& comm, bool mpi) {
   const double n = comm.size(), reduced = 2 * (n - 1) / n, moved = (n - 1) / n;
   const auto piece = [&comm](const at::Tensor& full) {
     const int64_t shard = full.numel() / comm.size();
     return std::pair{full.narrow(0, 0, shard * comm.size()), full.narrow(0, comm.rank() * shard, shard)};
   };
   const auto window = memory.window, heap = memory.heap;
-  std::vector<Arm> arms{
+  std::vector<CommArm> arms{
       {"in_place", [heap](int64_t k) { heap.narrow(0, 0, k).mul_(0.999f); }, 2 * n, 1, {}, {}},
       {"all_reduce", [window, &comm](int64_t k) { comm.all_reduce(window.narrow(0, 0, k), ReduceOp::kTreeSum).wait(); }, 2 * n, reduced, {}, {}},
       {"reduce_scatter", [=, &comm](int64_t k) { const auto [full, shard] = piece(window.narrow(0, 0, k)); comm.reduce_scatter(shard, full, ReduceOp::kTreeSum).wait(); },
@@ -92,17 +92,17 @@ std::vector<Arm> arms_of(const Memory& memory, Communicator& comm, bool mpi) {
   return arms;
 }
 
-void measure(std::vector<Arm>& arms, int64_t bytes, Communicator& comm) {
+void measure_comm(std::vector<CommArm>& arms, int64_t bytes, Communicator& comm) {
   double ceiling = 0;  // bytes a second
   for (auto& arm : arms) {
-    const double seconds = seconds_of(arm.call, bytes / 4, comm), rate = arm.traffic * static_cast<double>(bytes) / seconds;
+    const double seconds = call_seconds(arm.call, bytes / 4, comm), rate = arm.traffic * static_cast<double>(bytes) / seconds;
     if (ceiling == 0) ceiling = rate;  // the first arm's
     arm.seconds.push_back(seconds);
     arm.share.push_back(rate / ceiling);
   }
 }
 
-Json report(std::vector<Arm>& arms, int64_t bytes, bool print) {
+Json report_comm(std::vector<CommArm>& arms, int64_t bytes, bool print) {
   Json rows = Json::array();
   for (auto& arm : arms) {
     std::vector<double> bus, beside;  // GB/s, and times MPI's own speed
@@ -128,7 +128,7 @@ Json report(std::vector<Arm>& arms, int64_t bytes, bool print) {
 
 int bench_comm(const CommOptions& options) {
   const auto from = static_cast<int64_t>(options.from), to = static_cast<int64_t>(std::min<uint64_t>(options.to, kSizes.back()));
-  World world;
+  BenchWorld world;
   Communicator& comm = *world.comm;
   const bool first = comm.rank() == 0;
   if (first) std::printf("%d ranks, %d threads each, bytes of the buffer, slowest rank, median of %d rounds\n", comm.size(), at::get_num_threads(), options.rounds);
@@ -136,14 +136,14 @@ int bench_comm(const CommOptions& options) {
   Json rows = Json::array();
   for (const int64_t bytes : kSizes) {
     if (bytes < from || bytes > to) continue;
-    auto arms = arms_of(memory, comm, world.session.has_value());
+    auto arms = comm_arms(memory, comm, world.session.has_value());
     for (int round = 0; round <= options.rounds; ++round) {
       fill(memory, comm.rank());
-      measure(arms, bytes, comm);
+      measure_comm(arms, bytes, comm);
       if (round > 0) continue;
       for (auto& arm : arms) arm.seconds.clear(), arm.share.clear();  // warm-up
     }
-    for (auto& row : report(arms, bytes, first)) rows.push_back(row);
+    for (auto& row : report_comm(arms, bytes, first)) rows.push_back(row);
   }
   const auto of_rank = comm.nodes();
   const std::set<int> nodes(of_rank.begin(), of_rank.end());

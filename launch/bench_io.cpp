@@ -56,7 +56,7 @@ void write_rows(const std::string& path, int64_t rows, int64_t length) {
   write_dataset_file(data, path);
 }
 
-struct Arm {
+struct ReadArm {
   const char* name;
   const char* meaning;
   std::unique_ptr<Dataset> data;
@@ -83,7 +83,7 @@ double copy_seconds(const Dataset& data) {
   return bench_clock() - start + 1e-12 * to[0];
 }
 
-void measure(Arm& arm, int round) {
+void measure_reading(ReadArm& arm, int round) {
   std::vector<int64_t> ids;
   for (int64_t p = 0; p < arm.data->size(); ++p) ids.push_back(order(1, round, arm.data->size(), p));
   const auto rows = static_cast<double>(ids.size());
@@ -93,7 +93,7 @@ void measure(Arm& arm, int round) {
   arm.copies_per_second.push_back(rows / copy);
 }
 
-Json report(const Arm& arm) {
+Json report_reading(const ReadArm& arm) {
   const Spread rows = spread_of(arm.rows_per_second), copies = spread_of(arm.copies_per_second);
   std::printf("%-18s %10.0f rows/s (%.0f-%.0f) %8.2f us a row; copying its bytes %6.3f us   %s\n", arm.name, rows.median, rows.least, rows.most,
               1e6 / rows.median, 1e6 / copies.median, arm.meaning);
@@ -106,7 +106,7 @@ int bench_io(const IoOptions& options) {
   const TemporaryFile fixed(stem + "-128.h5"), real(stem + "-real.h5");
   write_rows(fixed.path(), options.rows, 128);
   write_rows(real.path(), options.rows, 0);
-  std::vector<Arm> arms;
+  std::vector<ReadArm> arms;
   const auto add = [&](const char* name, const char* meaning, const std::string& path, int64_t in_memory) {
     arms.push_back({name, meaning, open_dataset(path, kVocabulary, -1, in_memory), {}, {}});
   };
@@ -115,9 +115,9 @@ int bench_io(const IoOptions& options) {
   add("real_lengths", "8 to 60 tokens, in memory", real.path(), kTokensInMemory);
   add("real_lengths_file", "8 to 60 tokens, from the file's page cache, each block verified", real.path(), 0);
   for (int round = 0; round <= options.rounds; ++round)
-    for (auto& arm : arms) measure(arm, round);
+    for (auto& arm : arms) measure_reading(arm, round);
   Json result{{"rows", options.rows}, {"batch", kBatch}, {"arms", Json::array()}};
-  for (const auto& arm : arms) result["arms"].push_back(report(arm));
+  for (const auto& arm : arms) result["arms"].push_back(report_reading(arm));
   write_bench(options, "io", result);
   return 0;
 }

@@ -47,7 +47,7 @@ ScalingPlan plan_of(const ScalingOptions& o, const Config& config) {
   return plan;
 }
 
-MeasuredRun measure(const ScalingOptions& o, const ScalingArm& arm, int repetition, const std::string& place) {
+MeasuredRun measure_run(const ScalingOptions& o, const ScalingArm& arm, int repetition, const std::string& place) {
   const std::string dir = place + "/run", output = place + "/output.txt";
   auto words = launcher_words(o.launcher, arm.ranks);
   for (const std::string& word : {own_program(), std::string("train"), o.config, std::string("--resume"), std::string("never")})
@@ -76,7 +76,7 @@ void write_results(const ScalingOptions& o, const Json& scaling) {
     write_file_atomic(posix_files(), o.out + "/scaling.svg", picture);
 }
 
-void check(const ScalingOptions& o) {
+void check_options(const ScalingOptions& o) {
   must_start_itself("bench scaling");
   check_warmup(o.steps, o.warmup);
   for (const int ranks : o.ranks) launcher_words(o.launcher, ranks);
@@ -96,7 +96,7 @@ Json measure_all(const ScalingOptions& o, const ScalingPlan& plan) {
   Json scaling;
   for (int repetition = 1; repetition <= o.repetitions; ++repetition) {
     for (const auto& arm : arms) {
-      runs.push_back(measure(o, arm, repetition, place.path));
+      runs.push_back(measure_run(o, arm, repetition, place.path));
       std::fprintf(stderr, "repetition %d of %d, %d ranks, global batch %lld: %.0f real tokens/s, update %.1f ms\n", repetition,
                    o.repetitions, arm.ranks, static_cast<long long>(arm.global), runs.back().tokens_per_second(),
                    1e3 * runs.back().step_seconds());
@@ -109,7 +109,7 @@ Json measure_all(const ScalingOptions& o, const ScalingPlan& plan) {
 
 int bench_scaling(const ScalingOptions& o) {
   take_stop_signals();  // or its runs would go on without it
-  check(o);
+  check_options(o);
   const Json scaling = measure_all(o, plan_of(o, load_config(o.config, o.overrides)));
   std::printf("%s\n", o.json ? scaling.dump(1, ' ', false, Json::error_handler_t::replace).c_str() : scaling_text(scaling).c_str());
   return scaling.at("equal") == true ? 0 : static_cast<int>(ExitCode::kNumeric);

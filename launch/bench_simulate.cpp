@@ -44,7 +44,7 @@ struct SimulateOptions {
 
 /// A rank that is recorded: it trains as `fmtrain CONFIG` does, but on the CPU, with one thread unless engine.threads says more, and
 /// at stage 0, where every bucket is sent by itself.
-int child(const SimulateOptions& o) {
+int recorded_rank(const SimulateOptions& o) {
   std::optional<MpiSession> session;
   die_with_parent();
   skip_networks_on_one_host();
@@ -179,7 +179,7 @@ Timeline timeline_for(const SimulateOptions& o) {
 }
 
 int bench_simulate(const SimulateOptions& o) {
-  if (!o.child.empty()) return child(o);
+  if (!o.child.empty()) return recorded_rank(o);
   if (o.published) {
     const Json rows = published_json();
     std::printf("%s\n", o.json ? rows.dump(1).c_str() : published_text(rows).c_str());

@@ -90,7 +90,7 @@ std::pair<double, double> input_parts(const Config& config) {
 }
 
 /// A rank: trains two updates as `fmtrain CONFIG` does, less its watchdog. The slowest rank's marks go to a file.
-int child(const StartupOptions& o) {
+int timed_rank(const StartupOptions& o) {
   std::vector<double> marks{o.launched, process_start(), bench_clock()};
   std::optional<MpiSession> session;
   skip_networks_on_one_host();
@@ -149,7 +149,7 @@ void add_round(Found& found, const Json& seen) {
   found.data.push_back(seen.at("data"));
 }
 
-Json line(const char* name, const std::vector<double>& seconds) {
+Json print_phase(const char* name, const std::vector<double>& seconds) {
   const Spread s = spread_of(seconds);
   std::printf("%-44s %8.1f ms (%.1f-%.1f)\n", name, 1e3 * s.median, 1e3 * s.least, 1e3 * s.most);
   return to_json(s);
@@ -167,7 +167,7 @@ struct Place {
 };
 
 int bench_startup(const StartupOptions& o) {
-  if (!o.child.empty()) return child(o);
+  if (!o.child.empty()) return timed_rank(o);
   load_config(o.config, {});  // its faults are told here, not by every rank
   const Place place;
   Found found;
@@ -178,10 +178,12 @@ int bench_startup(const StartupOptions& o) {
   }
   std::printf("%s, %d ranks, median of %d starts (least-most)\n", o.config.c_str(), o.ranks, o.rounds);
   Json phases = Json::object();
-  for (size_t i = 0; i < kPhases.size(); ++i) phases[kPhases[i]] = line(kPhases[i], found.phases[i]);
-  Json result{{"ranks", o.ranks}, {"phases", phases}, {"whole", line("launch to the end of the first update", found.whole)}};
-  result["tokenizer_again"] = line("of that: tokenizer, loaded once more", found.tokenizer);
-  result["data_again"] = line("of that: data sets, opened once more", found.data);
+  for (size_t i = 0; i < kPhases.size(); ++i) phases[kPhases[i]] = print_phase(kPhases[i], found.phases[i]);
+  Json result{{"ranks", o.ranks},
+              {"phases", phases},
+              {"whole", print_phase("launch to the end of the first update", found.whole)}};
+  result["tokenizer_again"] = print_phase("of that: tokenizer, loaded once more", found.tokenizer);
+  result["data_again"] = print_phase("of that: data sets, opened once more", found.data);
   write_bench(o, "startup", result);
   return 0;
 }

@@ -64,7 +64,7 @@ double step_seconds(TaskModel& model, const Batch& batch, int64_t step) {
   return seconds;
 }
 
-struct Arm {
+struct StepArm {
   const char* name;
   Precision precision;
   std::unique_ptr<TaskModel> model;
@@ -78,7 +78,7 @@ double flop_of(const ModelConfig& config, const std::vector<int64_t>& lengths) {
 }
 
 /// The fastest of three steps, and the product's rate right after it.
-void measure(Arm& arm, const Batch& batch, double flop, int round) {
+void measure_step(StepArm& arm, const Batch& batch, double flop, int round) {
   double best = 1e9;
   for (int i = 0; i < 3; ++i) best = std::min(best, step_seconds(*arm.model, batch, round * 3 + i));
   if (round == 0) return;
@@ -86,7 +86,7 @@ void measure(Arm& arm, const Batch& batch, double flop, int round) {
   arm.share.push_back(1e-9 * flop / best / product_rate(arm.model->config(), batch.length(), at::kCPU, 0.1));
 }
 
-Json report(const Arm& arm, const Batch& batch, double flop) {
+Json report_step(const StepArm& arm, const Batch& batch, double flop) {
   const Spread seconds = spread_of(arm.seconds), share = spread_of(arm.share);
   const auto samples = static_cast<double>(batch.samples());
   std::printf("%-6s %8.1f ms a step (%.1f-%.1f) %8.1f samples/s %6.0f GFLOP/s %5.1f %% of the product's rate (%.1f-%.1f)\n", arm.name, 1e3 * seconds.median,
@@ -96,7 +96,7 @@ Json report(const Arm& arm, const Batch& batch, double flop) {
           {"gflops", 1e-9 * flop / seconds.median}, {"share_of_product", to_json(share)}};
 }
 
-Json profile(Arm& arm, const Batch& batch) {
+Json profile(StepArm& arm, const Batch& batch) {
   const OperationTimes times;
   for (int i = 0; i < 5; ++i) step_seconds(*arm.model, batch, i);
   Json result = Json::object();
@@ -112,17 +112,17 @@ int bench_step(const StepOptions& options) {
   at::set_num_threads(options.threads);
   const auto lengths = options.length > 0 ? std::vector<int64_t>(static_cast<size_t>(options.samples), options.length) : kLengths;
   const Batch batch = batch_of(lengths);
-  std::vector<Arm> arms;
+  std::vector<StepArm> arms;
   for (const auto& [name, precision] : {std::pair{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}})
     arms.push_back({name, precision, make_bert(shape(options.size, precision), 1), {}, {}});
   const double flop = flop_of(arms[0].model->config(), lengths);
   for (int round = 0; round <= options.rounds; ++round)
-    for (auto& arm : arms) measure(arm, batch, flop, round);
+    for (auto& arm : arms) measure_step(arm, batch, flop, round);
   std::printf("%s, %lld samples, %lld tokens, %d threads\n", options.size.c_str(), static_cast<long long>(batch.samples()),
               static_cast<long long>(batch.length()), options.threads);
   Json result{{"model", options.size}, {"samples", batch.samples()}, {"tokens", batch.length()}, {"arms", Json::array()}};
   for (auto& arm : arms) {
-    result["arms"].push_back(report(arm, batch, flop));
+    result["arms"].push_back(report_step(arm, batch, flop));
     if (options.profile) result["arms"].back()["operations"] = profile(arm, batch);
   }
   write_bench(options, "step", result);

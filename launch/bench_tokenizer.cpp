@@ -50,14 +50,14 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return result;
 }
 
-struct Pass {
+struct PassTimes {
   double cold = 0, warm = 0;  ///< seconds of the first pass of new threads, and of their second one
   int64_t tokens = 0;
 };
 
 /// Each thread reads its own run of lines, twice.
-Pass passes(const Tokenizer& tokenizer, const std::vector<std::string_view>& lines, int threads) {
-  std::vector<Pass> parts(static_cast<size_t>(threads));
+PassTimes passes(const Tokenizer& tokenizer, const std::vector<std::string_view>& lines, int threads) {
+  std::vector<PassTimes> parts(static_cast<size_t>(threads));
   std::vector<std::thread> running;
   for (size_t t = 0; t < parts.size(); ++t)
     running.emplace_back([&, t] {
@@ -73,8 +73,8 @@ Pass passes(const Tokenizer& tokenizer, const std::vector<std::string_view>& lin
       }
     });
   for (auto& thread : running) thread.join();
-  Pass all;
-  for (const Pass& part : parts) {
+  PassTimes all;
+  for (const PassTimes& part : parts) {
     all.cold = std::max(all.cold, part.cold);
     all.warm = std::max(all.warm, part.warm);
     all.tokens += part.tokens / 2;
@@ -82,12 +82,12 @@ Pass passes(const Tokenizer& tokenizer, const std::vector<std::string_view>& lin
   return all;
 }
 
-struct Arm {
+struct TokenizerArm {
   int threads = 1;
   std::vector<double> cold, warm;  ///< MB/s of each round
 };
 
-Json report(const Arm& arm) {
+Json report_tokenizer(const TokenizerArm& arm) {
   const Spread cold = spread_of(arm.cold), warm = spread_of(arm.warm);
   std::printf("%d thread%s %8.1f MB/s with new caches (%.1f-%.1f) %8.1f MB/s with warm ones (%.1f-%.1f)\n", arm.threads, arm.threads == 1 ? " " : "s",
               cold.median, cold.least, cold.most, warm.median, warm.least, warm.most);
@@ -99,7 +99,7 @@ int bench_tokenizer(const TokenizerOptions& options) {
   const std::string text = options.text.empty() ? generated(*tokenizer, static_cast<size_t>(options.megabytes) << 20) : read_file(posix_files(), options.text, kMaxText);
   const auto lines = lines_of(text);
   const double megabytes = 1e-6 * static_cast<double>(text.size());
-  std::vector<Arm> arms;
+  std::vector<TokenizerArm> arms;
   for (const int threads : options.threads) arms.push_back({threads, {}, {}});
   std::vector<double> hash;
   int64_t tokens = 0;
@@ -109,7 +109,7 @@ int bench_tokenizer(const TokenizerOptions& options) {
     const double hashed = bench_clock() - start;
     if (round > 0) hash.push_back(megabytes / hashed);
     for (auto& arm : arms) {
-      const Pass pass = passes(*tokenizer, lines, arm.threads);
+      const PassTimes pass = passes(*tokenizer, lines, arm.threads);
       tokens = pass.tokens;
       if (round == 0) continue;
       arm.cold.push_back(megabytes / pass.cold);
@@ -119,7 +119,7 @@ int bench_tokenizer(const TokenizerOptions& options) {
   std::printf("%.1f MB of UTF-8, %zu lines, %lld tokens; XXH3 reads it at %.0f MB/s\n", megabytes, lines.size(), static_cast<long long>(tokens), spread_of(hash).median);
   Json result{{"text", options.text.empty() ? "generated" : options.text}, {"bytes", text.size()}, {"lines", lines.size()}, {"tokens", tokens},
               {"hash_mb_per_second", to_json(spread_of(hash))}, {"arms", Json::array()}};
-  for (const auto& arm : arms) result["arms"].push_back(report(arm));
+  for (const auto& arm : arms) result["arms"].push_back(report_tokenizer(arm));
   write_bench(options, "tokenizer", result);
   return 0;
 }

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "comm/journal.h"
 #include "launch/environment.h"
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
@@ -22,12 +23,10 @@ namespace {
 
 constexpr double kToClose = 10;  ///< seconds between asking and killing
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 /// Waits until `end`, or until this program is asked to stop where `listens`; false: it still runs.
 bool ended(pid_t pid, double end, bool listens, int& status) {
   while (::waitpid(pid, &status, WNOHANG) == 0) {
-    if (now() > end || (listens && stop_signalled())) return false;
+    if (steady_seconds() > end || (listens && stop_signalled())) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return true;
@@ -98,9 +97,9 @@ std::vector<std::string> launcher_words(const std::string& launcher, int ranks) 
 int run_child(const std::vector<std::string>& words, const std::string& output, double limit) {
   const pid_t pid = start_child(words, {output, output});
   int status = 0;
-  if (ended(pid, now() + limit, true, status)) return exit_code_of(status);
+  if (ended(pid, steady_seconds() + limit, true, status)) return exit_code_of(status);
   ::kill(pid, SIGTERM);
-  if (!ended(pid, now() + kToClose, false, status)) {
+  if (!ended(pid, steady_seconds() + kToClose, false, status)) {
     ::kill(pid, SIGKILL);
     ::waitpid(pid, &status, 0);
   }

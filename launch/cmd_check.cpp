@@ -14,7 +14,7 @@
 namespace fmtrain {
 namespace {
 
-struct Options {
+struct CheckOptions {
   std::string config;
   std::vector<std::string> overrides;
   DryRunOptions run;
@@ -24,7 +24,7 @@ struct Options {
   bool json = false;
 };
 
-int check(const Options& o) {
+int check_config(const CheckOptions& o) {
   if (o.config.empty()) throw ConfigError("check: name a config file (see fmtrain check --help)");
   if (launched_by_mpi()) return check_launched({o.config, o.overrides, o.run.memory, o.expected, o.json});
   const Config config = load_config(o.config, o.overrides);
@@ -36,7 +36,7 @@ int check(const Options& o) {
   return 0;
 }
 
-int invariance(const Options& o) {
+int invariance(const CheckOptions& o) {
   const Config config = load_config(o.config, o.overrides);
   trial_read(config);
   at::set_num_threads(static_cast<int>(config.engine.threads.value_or(1)));
@@ -45,7 +45,7 @@ int invariance(const Options& o) {
   return facts.at("equal").get<bool>() ? 0 : static_cast<int>(ExitCode::kNumeric);
 }
 
-void add_common(CLI::App& command, Options& o, const char* json) {
+void add_common(CLI::App& command, CheckOptions& o, const char* json) {
   command.add_option("--set", o.overrides, "KEY=VALUE, overrides a key of the config; may be repeated")->allow_extra_args(false);
   command.add_flag("--json", o.json, json);
 }
@@ -58,7 +58,7 @@ void add_check(CLI::App& app, Action& action) {
                                               "Raw data is prepared into the cache, as the run would do it.\n"
                                               "Under mpirun or srun also the hosts: placement, network, clocks, storage, and that all ranks have the same; one table, one exit code.\n"
                                               "Example: fmtrain check configs/ner_wnut17.yaml --ranks 2 --memory 2GiB");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<CheckOptions>();
   command->add_option("CONFIG", o->config, "config file");
   command->add_option("--ranks", o->run.ranks, "ranks the run would have; under a launcher those that there are")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   command->add_option("--ranks-per-node", o->run.ranks_per_node, "of them on one machine, where they share memory; all unless given")
@@ -68,7 +68,7 @@ void add_check(CLI::App& app, Action& action) {
   command->add_option("--expect-gbs", o->expected, "under a launcher: GB/s that any two hosts must reach, else they are named")->check(CLI::NonNegativeNumber);
   add_common(*command, *o, "print all facts as JSON, with every parameter");
   command->callback([&action, o] {
-    if (!action) action = [o] { return check(*o); };
+    if (!action) action = [o] { return check_config(*o); };
   });
 
   auto* sub = command->add_subcommand("invariance", "Trains a few updates on 1, 2, 4, ... ranks (threads of this process, one thread each unless engine.threads says more)\n"

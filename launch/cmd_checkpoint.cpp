@@ -13,15 +13,15 @@
 namespace fmtrain {
 namespace {
 
-struct Options {
+struct CheckpointArguments {
   std::string path, other, output, weights;
   int64_t keep = 0;
   bool dry_run = false, json = false;
 };
 
-struct Command {
+struct CheckpointCommand {
   const char *name, *does, *example;
-  Json (*facts)(const Options&);
+  Json (*facts)(const CheckpointArguments&);
   std::string (*text)(const Json&);
   bool (*fine)(const Json&);
   int otherwise = static_cast<int>(ExitCode::kNoCheckpoint);  ///< exit code where not fine
@@ -126,25 +126,26 @@ bool lists_no_problem(const Json& facts) {
   return true;
 }
 
-const Command kCommands[] = {
+const CheckpointCommand kCheckpointCommands[] = {
     {"list", "Steps of a run, newest first, by their manifests; may be used while the run is running.", "list runs/ner_wnut17",
-     [](const Options& o) { return list_checkpoints(posix_files(), o.path); }, text_of_list, lists_no_problem},
+     [](const CheckpointArguments& o) { return list_checkpoints(posix_files(), o.path); }, text_of_list, lists_no_problem},
     {"verify", "Reads everything and compares all hashes, of one checkpoint or of all of a run.", "verify runs/ner_wnut17",
-     [](const Options& o) { return verify_checkpoints(posix_files(), o.path); }, text_of_verify,
+     [](const CheckpointArguments& o) { return verify_checkpoints(posix_files(), o.path); }, text_of_verify,
      [](const Json& facts) { return !facts.at("checkpoints").empty() && lists_no_problem(facts); }},
     {"inspect", "Files, tensors, the config that fixed the computation, and the counters of one checkpoint.",
-     "inspect runs/ner_wnut17/checkpoints/step-321", [](const Options& o) { return inspect_checkpoint(posix_files(), o.path); },
-     text_of_inspect, always},
+     "inspect runs/ner_wnut17/checkpoints/step-321",
+     [](const CheckpointArguments& o) { return inspect_checkpoint(posix_files(), o.path); }, text_of_inspect, always},
     {"diff", "How two checkpoints differ: config, data, and each tensor. As with diff(1), exit code 1 says that they do.",
      "diff runs/one/checkpoints/step-321 runs/two/checkpoints/step-321",
-     [](const Options& o) { return diff_checkpoints(posix_files(), o.path, o.other); }, text_of_diff,
+     [](const CheckpointArguments& o) { return diff_checkpoints(posix_files(), o.path, o.other); }, text_of_diff,
      [](const Json& facts) { return facts.at("equal") == true; }, 1},
     {"export", "Joins the parameters of all ranks into one safetensors file with Hugging Face's names.",
      "export runs/ner_wnut17/checkpoints/step-321 -o model.safetensors",
-     [](const Options& o) { return export_checkpoint(posix_files(), o.path, o.output, o.weights); }, text_of_export, always},
+     [](const CheckpointArguments& o) { return export_checkpoint(posix_files(), o.path, o.output, o.weights); }, text_of_export,
+     always},
     {"prune", "Deletes old checkpoints, but never the newest that verify nor the best. Exit code 9 while the run is running.",
      "prune runs/ner_wnut17 --keep 1 --dry-run",
-     [](const Options& o) {
+     [](const CheckpointArguments& o) {
        std::optional<RunLock> lock;
        char host[256] = "";
        ::gethostname(host, sizeof host - 1);
@@ -156,7 +157,7 @@ const Command kCommands[] = {
      text_of_prune, [](const Json& facts) { return facts.at("damaged").empty() && !facts.at("kept").empty(); }},
 };
 
-int run(const Command& command, const Options& o) {
+int run_command(const CheckpointCommand& command, const CheckpointArguments& o) {
   try {
     const Json facts = command.facts(o);
     const auto text = o.json ? facts.dump(1, ' ', true, Json::error_handler_t::replace) + "\n" : command.text(facts);
@@ -167,7 +168,7 @@ int run(const Command& command, const Options& o) {
   }
 }
 
-void add_arguments(CLI::App& sub, const std::string& name, Options& o) {
+void add_checkpoint_arguments(CLI::App& sub, const std::string& name, CheckpointArguments& o) {
   const bool of_run = name == "list" || name == "prune";
   const char* what = of_run             ? "run directory"
                      : name == "verify" ? "run directory, or RUN/checkpoints/step-N"
@@ -194,12 +195,12 @@ void add_checkpoint(CLI::App& app, Action& action) {
                          "Exit code 4: something is damaged, or there is nothing to verify or keep.");
   command->require_subcommand(1);
   command->footer("Example: fmtrain checkpoint verify runs/ner_wnut17");
-  for (const auto& entry : kCommands) {
+  for (const auto& entry : kCheckpointCommands) {
     auto* sub = command->add_subcommand(entry.name, entry.does);
     sub->footer(std::string("Example: fmtrain checkpoint ") + entry.example);
-    const auto options = std::make_shared<Options>();
-    add_arguments(*sub, entry.name, *options);
-    sub->callback([&action, &entry, options] { action = [&entry, options] { return run(entry, *options); }; });
+    const auto options = std::make_shared<CheckpointArguments>();
+    add_checkpoint_arguments(*sub, entry.name, *options);
+    sub->callback([&action, &entry, options] { action = [&entry, options] { return run_command(entry, *options); }; });
   }
 }
 

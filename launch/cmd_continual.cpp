@@ -17,7 +17,7 @@
 namespace fmtrain {
 namespace {
 
-struct Options {
+struct ContinualOptions {
   std::string config, model, reason, abandon, launcher;
   std::vector<std::string> overrides;
   int64_t version = 0;
@@ -36,14 +36,14 @@ LockIdentity identity() {
   return this_process(host, slurm_job(), slurm_restarts());
 }
 
-Config load(const Options& o) {
+Config load(const ContinualOptions& o) {
   Config config = load_config(o.config, o.overrides);
   if (config.continual.registry.empty())
     throw ConfigError(o.config + ": continual.registry: is missing; name a directory for the versions of this model, as registry/ner");
   return config;
 }
 
-void print(const Json& facts, bool json, const std::string& text) {
+void print_facts(const Json& facts, bool json, const std::string& text) {
   const std::string out = json ? facts.dump(1, ' ', true, Json::error_handler_t::replace) + "\n" : text;
   std::fwrite(out.data(), 1, out.size(), stdout);
   std::fflush(stdout);
@@ -93,7 +93,7 @@ ContinualAnswer answer_of(const Config& config, Crew& crew, const RunOptions& op
 }
 
 /// Rank 0 runs `task`; the others serve it.
-int in_world(const Options& o, const RunnerTask& task, std::string (*text)(const Json&)) {
+int in_world(const ContinualOptions& o, const RunnerTask& task, std::string (*text)(const Json&)) {
   std::string run_dir;
   const auto read = [&] {
     Config config = load(o);
@@ -106,7 +106,7 @@ int in_world(const Options& o, const RunnerTask& task, std::string (*text)(const
     if (comm.rank() != 0) return crew.serve();
     try {
       const ContinualAnswer answer = answer_of(config, crew, options, task);
-      print(answer.facts, o.json, answer.code == ExitCode::kRequeue ? "" : text(answer.facts));
+      print_facts(answer.facts, o.json, answer.code == ExitCode::kRequeue ? "" : text(answer.facts));
       crew.dismiss(answer.code);
       return answer.code;
     } catch (const Error& error) {
@@ -116,42 +116,42 @@ int in_world(const Options& o, const RunnerTask& task, std::string (*text)(const
   });
 }
 
-int init(const Options& o) {
+int init(const ContinualOptions& o) {
   const std::string run_dir = load(o).run.dir;
   return in_world(o, [&](ContinualRunner& runner) { return runner.init(o.model, run_dir); }, text_of_init);
 }
 
-int check(const Options& o) {
+int check_newest(const ContinualOptions& o) {
   return in_world(o, [](ContinualRunner& runner) { return runner.check(); }, text_of_check);
 }
 
-int run(const Options& o) {
+int run_cycle(const ContinualOptions& o) {
   return in_world(o, [&](ContinualRunner& runner) { return runner.run({o.now, o.abandon}); }, text_of_run);
 }
 
 // ---- commands that need no other rank ----------------------------------------------------------------------------------
 
-int status(const Options& o) {
+int status(const ContinualOptions& o) {
   const Config config = load(o);
   Registry registry(posix_files(), config.continual.registry);
   const Json facts = continual_facts(registry, config, seconds_now());
-  print(facts, o.json, status_text(facts));
+  print_facts(facts, o.json, status_text(facts));
   return 0;
 }
 
-int list(const Options& o) {
+int list(const ContinualOptions& o) {
   Registry registry(posix_files(), load(o).continual.registry);
   const Json facts = version_facts(registry);
-  print(facts, o.json, version_text(facts));
+  print_facts(facts, o.json, version_text(facts));
   return 0;
 }
 
-int lineage(const Options& o) {
+int lineage(const ContinualOptions& o) {
   Registry registry(posix_files(), load(o).continual.registry);
   const int64_t version = o.version ? o.version : registry.aliases().champion;
   if (!version) throw ConfigError(registry.directory() + ": has no champion; name a version");
   const Json facts = lineage_facts(registry, version);
-  print(facts, o.json, lineage_text(facts));
+  print_facts(facts, o.json, lineage_text(facts));
   return 0;
 }
 
@@ -162,7 +162,7 @@ Json changed(Registry& registry, const char* did, double began) {
 }
 
 /// `change` makes the change and returns what it did.
-int change(const Options& o, const std::function<const char*(Registry&, RegistryWriter&)>& change_aliases) {
+int change(const ContinualOptions& o, const std::function<const char*(Registry&, RegistryWriter&)>& change_aliases) {
   const double began = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   Registry registry(posix_files(), load(o).continual.registry);
   if (!registry.aliases().champion) throw ConfigError(registry.directory() + ": has no champion; make one with fmtrain continual init");
@@ -170,11 +170,11 @@ int change(const Options& o, const std::function<const char*(Registry&, Registry
   RegistryWriter writer(registry, lock.fence());
   const char* did = change_aliases(registry, writer);
   const Json facts = changed(registry, did, began);
-  print(facts, o.json, "champion " + version_name(facts.at("champion")) + ": " + did + "\n");
+  print_facts(facts, o.json, "champion " + version_name(facts.at("champion")) + ": " + did + "\n");
   return 0;
 }
 
-int rollback(const Options& o) {
+int rollback(const ContinualOptions& o) {
   return change(o, [&](Registry& registry, RegistryWriter& writer) {
     const int64_t from = o.version ? o.version : registry.aliases().champion;
     const int64_t before = registry.aliases().champion;
@@ -183,7 +183,7 @@ int rollback(const Options& o) {
   });
 }
 
-int promote(const Options& o) {
+int promote(const ContinualOptions& o) {
   return change(o, [&](Registry& registry, RegistryWriter& writer) {
     const int64_t version = o.version ? o.version : registry.aliases().challenger;
     if (!version) throw ConfigError(registry.directory() + ": has no challenger; name a version");
@@ -193,25 +193,25 @@ int promote(const Options& o) {
   });
 }
 
-int watch(const Options& o) {
+int watch(const ContinualOptions& o) {
   load(o);
   return watch_cycles({o.config, o.overrides, o.launcher, o.every});
 }
 
-struct Command {
+struct ContinualCommand {
   const char *name, *does, *example;
-  int (*run)(const Options&);
+  int (*run)(const ContinualOptions&);
 };
 
-const Command kCommands[] = {
+const ContinualCommand kContinualCommands[] = {
     {"init", "Makes the registry and its first version: the model of the config's run, trained now where it is not complete.\n"
              "data.train, data.validation and data.test become the first texts; the last is the frozen test (core).",
      "mpirun -np 2 fmtrain continual init configs/continual_ner.yaml", init},
     {"check", "Takes new files and tests the newest window for drift. Exit code 0: none, 10: drift, 11: insufficient data.",
-     "mpirun -np 2 fmtrain continual check configs/continual_ner.yaml", check},
+     "mpirun -np 2 fmtrain continual check configs/continual_ner.yaml", check_newest},
     {"run", "One whole cycle, where a trigger asks for one: take new data, test for drift, freeze, train a challenger, compare,\n"
             "promote or not. Goes on with a cycle that was killed. Exit code 0: done or nothing to do, 75: stopped, run it again.",
-     "mpirun -np 2 fmtrain continual run configs/continual_ner.yaml", run},
+     "mpirun -np 2 fmtrain continual run configs/continual_ner.yaml", run_cycle},
     {"status", "Champion, last drift test, cycles, when the next is due and what holds it back.",
      "fmtrain continual status configs/continual_ner.yaml", status},
     {"list", "All versions that ever were, and which are in use.", "fmtrain continual list configs/continual_ner.yaml", list},
@@ -224,7 +224,7 @@ const Command kCommands[] = {
      "fmtrain continual watch configs/continual_ner.yaml --launcher 'mpirun -np 2' --every 3600", watch},
 };
 
-void add_arguments(CLI::App& sub, const std::string& name, Options& o) {
+void add_continual_arguments(CLI::App& sub, const std::string& name, ContinualOptions& o) {
   sub.add_option("CONFIG", o.config, "config file with continual.registry")->required();
   if (name == "lineage" || name == "promote" || name == "rollback")
     sub.add_option(name == "rollback" ? "--from" : "VERSION", o.version,
@@ -251,11 +251,11 @@ void add_continual(CLI::App& app, Action& action) {
                                                   "See docs/continual.md.");
   command->require_subcommand(1);
   command->footer("Example: mpirun -np 2 fmtrain continual run configs/continual_ner.yaml");
-  for (const auto& entry : kCommands) {
+  for (const auto& entry : kContinualCommands) {
     auto* sub = command->add_subcommand(entry.name, entry.does);
     sub->footer(std::string("Example: ") + entry.example);
-    const auto options = std::make_shared<Options>();
-    add_arguments(*sub, entry.name, *options);
+    const auto options = std::make_shared<ContinualOptions>();
+    add_continual_arguments(*sub, entry.name, *options);
     sub->callback([&action, &entry, options] { action = [&entry, options] { return entry.run(*options); }; });
   }
 }

@@ -12,13 +12,13 @@
 namespace fmtrain {
 namespace {
 
-struct Options {
+struct EvalOptions {
   std::string model, data, split = "test";
   Columns columns;
   bool json = false;
 };
 
-int evaluate_file(const Options& o) {
+int evaluate_file(const EvalOptions& o) {
   const std::string dir = resolve_model(o.model);
   auto loaded = load_finetuned(dir, Precision::kFp32);
   const auto tokenizer = load_tokenizer(dir);
@@ -42,7 +42,7 @@ int evaluate_file(const Options& o) {
 void add_eval(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("eval", "Metrics of a fine-tuned model directory on a raw or prepared file.\n"
                                              "Example: fmtrain eval runs/ner_wnut17/model data/wnut17/test.conll");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<EvalOptions>();
   command->add_option("MODEL", o->model, "the model/ directory of a run")->required();
   command->add_option("DATA", o->data, "raw text or a prepared .h5")->required();
   command->add_option("--split", o->split, "CLINC150: train, val or test");

@@ -15,14 +15,14 @@
 namespace fmtrain {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kPredictHelp =
     "Predictions of a fine-tuned model, one JSON object a line of text.\n\n"
     "Tagging: {\"text\", \"entities\": [{\"type\", \"start\", \"end\", \"text\", \"score\"}]}; start and end count Unicode code points,\n"
     "score is the mean probability of the entity's words. Classification: {\"text\", \"label\", \"scores\": {label: probability}}.\n"
     "Standard input is answered as it comes, so the command can stand in a pipe.\n"
     "Example: echo 'Heart attack in Berlin' | fmtrain predict runs/ner_wnut17/model";
 
-struct Options {
+struct PredictOptions {
   std::string model, input = "-", precision = "fp32";
   size_t batch = 32;
 };
@@ -95,7 +95,7 @@ void answer(Predictor& predictor, const std::vector<std::string>& texts) {
   if (!std::cout.flush()) throw StorageError("standard output: cannot write");
 }
 
-int predict(const Options& o) {
+int predict_texts(const PredictOptions& o) {
   const auto predictor = make_predictor(resolve_model(o.model), o.precision == "bf16" ? Precision::kBf16 : Precision::kFp32);
   LineReader lines(o.input);
   size_t answered = 0;
@@ -116,13 +116,13 @@ int predict(const Options& o) {
 }  // namespace
 
 void add_predict(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("predict", kHelp);
-  const auto o = std::make_shared<Options>();
+  auto* command = app.add_subcommand("predict", kPredictHelp);
+  const auto o = std::make_shared<PredictOptions>();
   command->add_option("MODEL", o->model, "the model/ directory of a run")->required();
   command->add_option("INPUT", o->input, "text file, one text a line; - for standard input (the default)");
   command->add_option("--batch", o->batch, "texts a forward pass, at most")->check(CLI::Range(1, 4096))->capture_default_str();
   command->add_option("--precision", o->precision, "fp32 or bf16")->check(CLI::IsMember({"fp32", "bf16"}))->capture_default_str();
-  command->callback([&action, o] { action = [o] { return predict(*o); }; });
+  command->callback([&action, o] { action = [o] { return predict_texts(*o); }; });
 }
 
 }  // namespace fmtrain

@@ -18,21 +18,21 @@ const std::map<std::string, Format> kFormats{{"auto", Format::kAuto}, {"conll", 
                                              {"tsv", Format::kTsv},   {"jsonl", Format::kJsonl}, {"clinc150", Format::kClinc150}};
 const std::map<std::string, Overlong> kOverlong{{"split", Overlong::kSplit}, {"truncate", Overlong::kTruncate}, {"error", Overlong::kError}};
 
-constexpr const char* kHelp =
+constexpr const char* kPrepareHelp =
     "Text and labels to one HDF5 file of tokens, once, before many runs. (A config may also name the raw files: a run then\n"
     "prepares them into the cache.) With a config: its files, into the cache. docs/data.md describes formats and file.\n"
     "Examples: fmtrain prepare configs/ner_wnut17.yaml\n"
     "          fmtrain prepare --model all-MiniLM-L6-v2 --task token-classification data/wnut17/train.conll -o train.h5\n"
     "          fmtrain prepare --model all-MiniLM-L6-v2 --task token-classification data/wnut17/dev.conll -o dev.h5 --labels-of train.h5";
 
-struct Options {
+struct PrepareArguments {
   std::string input, model, output, labels_of;
   std::vector<std::string> overrides;
   PrepareOptions prepare;
   bool json = false;
 };
 
-void print(const std::string& name, const std::string& file, const DatasetInfo& info, int64_t samples, bool json) {
+void print_summary(const std::string& name, const std::string& file, const DatasetInfo& info, int64_t samples, bool json) {
   if (json) {
     const Json facts{{"name", name}, {"file", file}, {"texts", info.texts}, {"samples", samples}, {"tokens", info.tokens},
                      {"truncated_texts", info.truncated_texts}, {"lost_words", info.lost_words}, {"labels", info.labels}, {"sha256", info.file_sha256}};
@@ -45,18 +45,18 @@ void print(const std::string& name, const std::string& file, const DatasetInfo& 
   std::printf("\n");
 }
 
-int prepare_config(const Options& o) {
+int prepare_config(const PrepareArguments& o) {
   const Config config = load_config(o.input, o.overrides);
   trial_read(config);
   const auto vocab = load_tokenizer(resolve_model(config.model.path))->vocab_size();
   for (const auto& [name, file] : prepare_inputs(config)) {
     const auto data = open_dataset(file, vocab);
-    print(name, file, data->info(), data->size(), o.json);
+    print_summary(name, file, data->info(), data->size(), o.json);
   }
   return 0;
 }
 
-int prepare(const Options& o) {
+int prepare(const PrepareArguments& o) {
   if (o.input.ends_with(".yaml") || o.input.ends_with(".yml")) return prepare_config(o);
   if (o.model.empty() || o.output.empty()) throw ConfigError("prepare: a raw file needs --model and -o (see fmtrain prepare --help)");
   const auto tokenizer = load_tokenizer(resolve_model(o.model));
@@ -65,15 +65,15 @@ int prepare(const Options& o) {
   if (!o.labels_of.empty()) options.labels = open_dataset(o.labels_of, tokenizer->vocab_size())->info().labels;
   prepare_file(o.input, options, *tokenizer, o.output);
   const auto data = open_dataset(o.output, tokenizer->vocab_size());
-  print("prepared", o.output, data->info(), data->size(), o.json);
+  print_summary("prepared", o.output, data->info(), data->size(), o.json);
   return 0;
 }
 
 }  // namespace
 
 void add_prepare(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("prepare", kHelp);
-  const auto o = std::make_shared<Options>();
+  auto* command = app.add_subcommand("prepare", kPrepareHelp);
+  const auto o = std::make_shared<PrepareArguments>();
   command->add_option("INPUT", o->input, "config file, or a raw file: CoNLL columns, csv, tsv, jsonl, CLINC150 JSON")->required();
   command->add_option("-o,--output", o->output, "HDF5 file to write");
   command->add_option("--model", o->model, "model directory, or a name in the model cache: the tokenizer");

@@ -20,7 +20,7 @@ constexpr const char* kFooter =
     "fractions.\n\n"
     "Example: fmtrain score --lenient predictions.conll";
 
-struct Options {
+struct ScoreOptions {
   std::string file;
   bool lenient = false, json = false;
   int64_t bootstrap = 1000;
@@ -37,7 +37,7 @@ std::string standard_input() {
   return content;
 }
 
-std::string text_of(const Json& evaluation, bool lenient) {
+std::string score_text(const Json& evaluation, bool lenient) {
   const Json& tables = lenient ? evaluation.at("lenient") : evaluation;
   const Json &metrics = evaluation.at("metrics"), &intervals = evaluation.at("intervals");
   std::ostringstream beside;
@@ -49,13 +49,13 @@ std::string text_of(const Json& evaluation, bool lenient) {
          report_table(tables.at("per_label"), tables.at("averages")) + beside.str();
 }
 
-int score(const Options& options) {
+int score(const ScoreOptions& options) {
   const bool piped = options.file == "-";
   const std::string name = piped ? "standard input" : options.file;
   const TaggingCounts counts =
       score_tag_columns(piped ? standard_input() : read_file(posix_files(), options.file, kMaxBytes), name);
   const Json evaluation = metrics_of(counts, options.bootstrap, options.seed);
-  std::cout << (options.json ? evaluation.dump(2) + "\n" : text_of(evaluation, options.lenient));
+  std::cout << (options.json ? evaluation.dump(2) + "\n" : score_text(evaluation, options.lenient));
   return 0;
 }
 
@@ -64,7 +64,7 @@ int score(const Options& options) {
 void add_score(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("score", "entity report of a file with word, gold and predicted tag on each line");
   command->footer(kFooter);
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ScoreOptions>();
   command->add_option("FILE", options->file, "file with the columns, - for standard input")->required();
   command->add_flag("--lenient", options->lenient, "count entities as conlleval does");
   command->add_flag("--json", options->json, "print every metric of both modes as JSON, in fractions");

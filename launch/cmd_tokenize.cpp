@@ -59,7 +59,7 @@ int tokenize(const std::string& model, const std::string& input) {
   return 0;
 }
 
-struct Options {
+struct TokenizeOptions {
   std::string model, input = "-";
 };
 
@@ -69,7 +69,7 @@ void add_tokenize(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("tokenize", "Token ids and character offsets of each line of a text, as JSON lines.\n"
                                                  "Offsets count Unicode code points of the line; special tokens have [0,0].\n"
                                                  "Example: echo 'Heart attack in Berlin' | fmtrain tokenize all-MiniLM-L6-v2");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TokenizeOptions>();
   command->add_option("MODEL", options->model, "model directory, or a name in the model cache")->required();
   command->add_option("INPUT", options->input, "text file, one text a line; - for standard input (the default)");
   command->callback([&action, options] { action = [options] { return tokenize(options->model, options->input); }; });

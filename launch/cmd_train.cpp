@@ -4,7 +4,7 @@
 namespace fmtrain {
 namespace {
 
-struct Options {
+struct TrainOptions {
   std::string config, resume = "auto";
   std::vector<std::string> overrides;
 };
@@ -16,7 +16,7 @@ void add_train(CLI::App& app, Action& action) {
                                               "Start it under mpirun or srun for several ranks; the result does not depend on how many.\n"
                                               "A run directory with a checkpoint is continued.\n"
                                               "Example: mpirun -np 2 fmtrain configs/ner_wnut17.yaml --set run.seed=2 --set run.dir=runs/seed2");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TrainOptions>();
   command->add_option("CONFIG", options->config, "config file")->required();
   command->add_option("--set", options->overrides, "KEY=VALUE, overrides a key of the config; may be repeated")->allow_extra_args(false);
   command->add_option("--resume", options->resume, "auto: continue from the newest checkpoint; never: start anew and delete the old run")->check(CLI::IsMember({"auto", "never"}));

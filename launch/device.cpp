@@ -14,14 +14,14 @@
 namespace fmtrain {
 namespace {
 
-std::string line(const RankPlace& p) {
+std::string rank_line(const RankPlace& p) {
   return "\n  rank " + std::to_string(p.rank) + "  " + p.host + "  " + (p.gpu < 0 ? "no GPU" : device_of(p) + "  " + p.uuid);
 }
 
 std::string table(const std::vector<RankPlace>& places) {
   constexpr size_t kLines = 32;
   std::string text;
-  for (size_t i = 0; i < places.size() && i < kLines; ++i) text += line(places[i]);
+  for (size_t i = 0; i < places.size() && i < kLines; ++i) text += rank_line(places[i]);
   return places.size() > kLines ? text + "\n  and " + std::to_string(places.size() - kLines) + " more" : text;
 }
 

@@ -12,9 +12,8 @@
 #include "runtime/errors.h"
 #include "runtime/model_path.h"
 
+namespace fmtrain {
 namespace {
-
-using namespace fmtrain;
 
 /// `fmtrain cfg.yaml` means `fmtrain train cfg.yaml`.
 std::vector<std::string> arguments(int argc, char** argv) {
@@ -26,7 +25,7 @@ std::vector<std::string> arguments(int argc, char** argv) {
   return {args.rbegin(), args.rend()};  // CLI11 takes them in reverse order
 }
 
-int run(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   CLI::App app{"fmtrain: fine-tune a pretrained model on one machine or many. The config fixes the result; the ranks share the work.\n"
                "Example: mpirun -np 2 fmtrain configs/ner_wnut17.yaml"};
   app.name("fmtrain");
@@ -44,6 +43,7 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+}  // namespace fmtrain
 
 int main(int argc, char** argv) {
   ::umask(077);  // what a run writes is its user's alone
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   fmtrain::set_cache_dir(fmtrain::cache_home());
   try {
-    return run(argc, argv);
+    return fmtrain::run_program(argc, argv);
   } catch (const fmtrain::Error& error) {
     std::fprintf(stderr, "fmtrain: %s\n", error.what());
     return static_cast<int>(error.code());

@@ -65,7 +65,7 @@ std::string device_fault(const std::vector<RankPlace>& places) try {
   return error.what();
 }
 
-void print(const Preflight& checks, bool json) {
+void print_checks(const Preflight& checks, bool json) {
   const std::string run = checks.run.is_object() && !json ? dry_run_text(checks.run) + "\n" : "";
   std::printf("%s%s\n", run.c_str(), json ? preflight_json(checks).dump(1).c_str() : preflight_text(checks).c_str());
   std::fflush(stdout);  // a launcher may end the other ranks when the first one leaves with another code than 0
@@ -95,7 +95,7 @@ int check_launched(const LaunchedCheck& check) {
     PreflightRank rank = this_rank(config, *session, options, config_fault);
     rank.launched = launched;
     const auto checks = preflight(config, comm, rank, {check.memory, check.expected}, help);
-    if (comm.rank() == 0 && number == 0) print(checks, check.json);  // of N worlds of one, one speaks
+    if (comm.rank() == 0 && number == 0) print_checks(checks, check.json);  // of N worlds of one, one speaks
     return verdict_of(checks.rows);
   });
 }

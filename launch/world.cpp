@@ -36,8 +36,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 double wall() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 /// Cores this process may use, over the ranks of the node; OMP_NUM_THREADS and engine.threads go first.
@@ -164,7 +162,7 @@ void set_threads(const Config& config, RunOptions& options, int local_ranks) {
 void set_stop(const Config& config, RunOptions& options) {
   const double limit = config.run.time_limit.value_or(0), started = options.started;
   options.stop_requested = [limit, started, end = slurm_end_time()](double needed) {
-    return stop_signalled() || (limit > 0 && now() - started + needed > limit) || (end > 0 && wall() + needed > end);
+    return stop_signalled() || (limit > 0 && steady_seconds() - started + needed > limit) || (end > 0 && wall() + needed > end);
   };
 }
 
@@ -244,11 +242,11 @@ void join_launched(std::optional<MpiSession>& session, bool alike) try {
   throw ConfigError(error.what());
 }
 
-int run(const std::function<Config()>& load, const CheckAction& action, bool alike) {
+int run_here(const std::function<Config()>& load, const CheckAction& action, bool alike) {
   take_stop_signals();
   start_ledger();
   RunOptions options;
-  options.started = now();
+  options.started = steady_seconds();
   options.versions = program_versions();
   options.job = slurm_job();
   options.restart = slurm_restarts();
@@ -306,9 +304,12 @@ int run(const std::function<Config()>& load, const CheckAction& action, bool ali
 }  // namespace
 
 int run_in_world(const std::function<Config()>& load, const WorldAction& action) {
-  return run(load, [&](const Config& config, Communicator& comm, RunOptions& options, const MpiSession*) { return action(config, comm, options); }, true);
+  const auto check_action = [&](const Config& config, Communicator& comm, RunOptions& options, const MpiSession*) {
+    return action(config, comm, options);
+  };
+  return run_here(load, check_action, true);
 }
 
-int run_in_any_world(const std::function<Config()>& load, const CheckAction& action) { return run(load, action, false); }
+int run_in_any_world(const std::function<Config()>& load, const CheckAction& action) { return run_here(load, action, false); }
 
 }  // namespace fmtrain

@@ -4,9 +4,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
+#include "comm/journal.h"
 #include "runtime/data/loader.h"
 #include "runtime/metrics/classification.h"
 #include "runtime/metrics/tagging.h"
@@ -16,8 +16,6 @@ namespace {
 
 /// The intervals' resampling is part of the metric's definition, not of the run.
 constexpr uint64_t kBootstrapSeed = 1;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 /// Samples [first, second) of each text.
 std::vector<std::pair<int64_t, int64_t>> samples_of_texts(const Dataset& data) {
@@ -44,14 +42,14 @@ void count_text(ClassCounts& counts, int64_t text, const std::vector<int32_t>& g
 
 /// Everything ranks exchange: integer counts, and one loss sum per batch.
 template <class Counts>
-struct Tally {
+struct DataTally {
   Counts counts;
   std::vector<double> losses;
 };
 
 template <class Counts>
-void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches, Tally<Counts>& tally,
-                 const BatchDone& batch_done) {
+void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches,
+                 DataTally<Counts>& tally, const BatchDone& batch_done) {
   visit_batches(model, data, comm, batches, [&](size_t b, std::span<const int64_t> ids, const Batch& batch) {
     const auto logits = model.logits(batch, Pass{});
     tally.losses[b] = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
@@ -69,13 +67,13 @@ void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, cons
 template <class Counts>
 Json evaluate_as(TaskModel& model, const Dataset& data, Communicator& comm, int64_t bootstrap, const BatchDone& batch_done) {
   const auto batches = evaluation_batches(data);
-  Tally<Counts> tally{Counts(data.info().labels, data.info().texts), std::vector<double>(batches.size(), 0.0)};
-  const double start = now();
+  DataTally<Counts> tally{Counts(data.info().labels, data.info().texts), std::vector<double>(batches.size(), 0.0)};
+  const double start = steady_seconds();
   run_batches(model, data, comm, batches, tally, batch_done);
   auto& counts = tally.counts.values();
   comm.all_reduce(at::from_blob(counts.data(), {static_cast<int64_t>(counts.size())}, at::kLong), ReduceOp::kSum).wait();
   comm.all_reduce(at::from_blob(tally.losses.data(), {static_cast<int64_t>(batches.size())}, at::kDouble), ReduceOp::kSum).wait();
-  auto seconds = at::full({1}, now() - start, at::kDouble);
+  auto seconds = at::full({1}, steady_seconds() - start, at::kDouble);
   comm.all_reduce(seconds, ReduceOp::kMax).wait();
 
   const auto targets = std::accumulate(data.valid_targets().begin(), data.valid_targets().end(), int64_t{0});

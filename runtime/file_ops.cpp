@@ -147,10 +147,6 @@ class PosixFiles final : public FileOps {
   }
 };
 
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
-
 /// Random, not the process id: a killed process with the same id, as in every start of a container, may have left its own.
 std::string temporary_beside(const std::string& path) {
   std::random_device random;
@@ -166,9 +162,13 @@ FileOps& posix_files() {
   return files;
 }
 
+void require_success(int error, const std::string& path, const char* action) {
+  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
+}
+
 std::string read_file(FileOps& files, const std::string& path, size_t limit, Links links) {
   int fd = -1;
-  require(links == Links::kRefuse ? files.open_plain(path, &fd) : files.open(path, &fd), path, "open");
+  require_success(links == Links::kRefuse ? files.open_plain(path, &fd) : files.open(path, &fd), path, "open");
   int64_t bytes = 0;
   int error = files.size(fd, &bytes);
   const bool fits = bytes >= 0 && static_cast<uint64_t>(bytes) <= limit;
@@ -178,7 +178,7 @@ std::string read_file(FileOps& files, const std::string& path, size_t limit, Lin
     error = files.read(fd, content.data(), content.size(), 0);
   }
   files.close(fd);
-  require(error, path, "read");
+  require_success(error, path, "read");
   if (!fits) throw StorageError(path + ": " + std::to_string(bytes) + " bytes, more than the limit of " + std::to_string(limit));
   return content;
 }
@@ -201,7 +201,7 @@ int replace_file(FileOps& files, const std::string& path, const std::string& con
 }
 
 void write_file_atomic(FileOps& files, const std::string& path, const std::string& content) {
-  require(replace_file(files, path, content), path, "write");
+  require_success(replace_file(files, path, content), path, "write");
 }
 
 void remove_temporaries(FileOps& files, const std::string& directory, const std::function<bool(const std::string& name)>& mine) {

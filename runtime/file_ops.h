@@ -37,6 +37,9 @@ class FileOps {
 /// The real file system.
 FileOps& posix_files();
 
+/// Throws StorageError "PATH: cannot ACTION: why" where `error` is not 0.
+void require_success(int error, const std::string& path, const char* action);
+
 enum class Links { kFollow, kRefuse };  ///< in the last part of a name
 /// Whole file into a string; throws StorageError naming it, or when it is larger than `limit`.
 std::string read_file(FileOps& files, const std::string& path, size_t limit, Links links = Links::kFollow);

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <set>
 #include <string_view>
@@ -36,7 +35,7 @@ void require_text(const std::string& file, const Json& json, const char* name, c
     throw ConfigError(file + ": " + name + " " + quoted(value.is_string() ? value.get<std::string>() : value.dump()) + " is not supported (" + only + " is)");
 }
 
-double number(const std::string& file, const Json& json, const char* name, double by_default) {
+double positive_fraction(const std::string& file, const Json& json, const char* name, double by_default) {
   const Json value = json.value(name, Json(by_default));
   if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() < 1)) throw ConfigError(file + ": " + name + ": is not a number in (0, 1)");
   return value.get<double>();
@@ -148,10 +147,6 @@ std::string config_json(TaskModel& model, const std::vector<std::string>& labels
   return json.dump(2) + "\n";
 }
 
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
-
 /// A new file, tensor by tensor: a model in memory is not held twice.
 void write_weights(FileOps& files, const std::string& path, TaskModel& model) {
   SafetensorsHeader header;
@@ -159,7 +154,7 @@ void write_weights(FileOps& files, const std::string& path, TaskModel& model) {
   for (const auto& p : model.parameters()) header.tensors.push_back({p.name, "F32", p.value.sizes().vec(), 0, 0});
   const std::string first = make_safetensors_header(header);
   int fd = -1;
-  require(files.create_exclusive(path, &fd), path, "create");
+  require_success(files.create_exclusive(path, &fd), path, "create");
   int error = files.write(fd, first.data(), first.size());
   for (const auto& p : model.parameters()) {
     if (error) break;
@@ -168,7 +163,7 @@ void write_weights(FileOps& files, const std::string& path, TaskModel& model) {
   }
   if (!error) error = files.fsync(fd);
   const int closed = files.close(fd);
-  require(error ? error : closed, path, "write");
+  require_success(error ? error : closed, path, "write");
 }
 
 std::string parent_of(const std::string& path) {
@@ -194,13 +189,13 @@ void put_in_place(FileOps& files, const std::string& temporary, const std::strin
     const bool replaces = fs::exists(dir);  // else an old one may be all that a kill left
     if (replaces) {
       remove_tree(files, old);
-      require(files.rename(dir, old), dir, "rename");
+      require_success(files.rename(dir, old), dir, "rename");
     }
     const int error = files.rename(temporary, dir);
-    if (error && replaces) require(files.rename(old, dir), old, "rename back");
-    require(error, temporary, "rename");
+    if (error && replaces) require_success(files.rename(old, dir), old, "rename back");
+    require_success(error, temporary, "rename");
   }
-  require(files.sync_dir(parent_of(dir)), dir, "sync its folder");
+  require_success(files.sync_dir(parent_of(dir)), dir, "sync its folder");
   remove_tree(files, exchanged ? temporary : old);
 }
 
@@ -247,8 +242,8 @@ ModelConfig read_model_config(const std::string& dir) {
   c.intermediate_size = dimension(file, json, "intermediate_size", kMaxDimension);
   c.max_positions = dimension(file, json, "max_position_embeddings", 32767);
   c.type_vocab_size = dimension(file, json, "type_vocab_size", kMaxDimension);
-  c.layer_norm_eps = number(file, json, "layer_norm_eps", 1e-12);
-  c.initializer_range = number(file, json, "initializer_range", 0.02);
+  c.layer_norm_eps = positive_fraction(file, json, "layer_norm_eps", 1e-12);
+  c.initializer_range = positive_fraction(file, json, "initializer_range", 0.02);
   if (c.hidden_size % c.heads != 0) throw ConfigError(file + ": hidden_size is not a multiple of num_attention_heads");
   // Every factor is below 2^25, so the sum stays below 2^63.
   const int64_t rows = c.vocab_size + c.max_positions + c.type_vocab_size + c.layers * (4 * c.hidden_size + 2 * c.intermediate_size);
@@ -336,7 +331,7 @@ void write_model_dir(const std::string& dir, TaskModel& model, const std::vector
   fs::create_directories(fs::path(parent_of(dir)), error);
   if (error) throw StorageError(dir + ": cannot create its folder: " + error.message());
   remove_tree(files, temporary);
-  require(files.make_dir(temporary), temporary, "create");
+  require_success(files.make_dir(temporary), temporary, "create");
   write_file_atomic(files, temporary + "/config.json", config_json(model, labels, base_dir));
   write_weights(files, temporary + "/model.safetensors", model);
   fmtrain["weights_sha256"] = weights_sha256(model);

@@ -10,7 +10,7 @@
 namespace fmtrain {
 namespace {
 
-size_t aligned(size_t bytes) { return (bytes + 3) / 4 * 4; }
+size_t note_padded(size_t bytes) { return (bytes + 3) / 4 * 4; }
 
 /// The build id among the notes in `bytes`, "" if it is not there. A note: header, name, contents, each padded to 4 bytes.
 std::string build_id(const char* bytes, size_t count) {
@@ -18,10 +18,10 @@ std::string build_id(const char* bytes, size_t count) {
   for (size_t at = 0; at + sizeof note <= count;) {
     std::memcpy(&note, bytes + at, sizeof note);
     const char* name = bytes + at + sizeof note;
-    at += sizeof note + aligned(note.n_namesz) + aligned(note.n_descsz);
+    at += sizeof note + note_padded(note.n_namesz) + note_padded(note.n_descsz);
     if (at > count) break;
     if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof "GNU" && std::memcmp(name, "GNU", sizeof "GNU") == 0)
-      return hex_of(name + aligned(note.n_namesz), note.n_descsz);
+      return hex_of(name + note_padded(note.n_namesz), note.n_descsz);
   }
   return "";
 }

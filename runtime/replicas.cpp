@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kHashBytes = 32, kRow = kHashBytes + 64;  ///< hexadecimal hash, then the host's name
 
-std::string hash_of(const std::vector<NamedParameter>& parameters) {
+std::string hash_of_parameters(const std::vector<NamedParameter>& parameters) {
   const at::NoGradGuard no_grad;
   std::string hashes;
   for (const auto& p : parameters) {
@@ -29,7 +29,7 @@ std::string hash_of(const std::vector<NamedParameter>& parameters) {
 
 void check_replicas(const std::vector<NamedParameter>& parameters, Communicator& comm, const std::string& host) {
   if (comm.size() == 1) return;
-  const auto rows = gather_rows(comm, hash_of(parameters) + host, kRow);
+  const auto rows = gather_rows(comm, hash_of_parameters(parameters) + host, kRow);
   std::map<std::string, std::vector<std::string>> groups;  // the ranks of each hash
   for (size_t r = 0; r < rows.size(); ++r)
     groups[rows[r].substr(0, kHashBytes)].push_back("rank " + std::to_string(r) + " on " + (rows[r].c_str() + kHashBytes));

@@ -19,6 +19,14 @@
 #include "runtime/json.h"
 
 namespace fmtrain {
+
+/// Not in the anonymous namespace, for RunLock::Seen holds one.
+struct LockOwner {
+  LockIdentity process;
+  std::string nonce;
+  int64_t generation = 0;
+};
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -29,16 +37,6 @@ constexpr int64_t kLargestGeneration = int64_t{1} << 53;
 constexpr std::chrono::milliseconds kBetweenTries{10};
 constexpr int kMostClaims = 100;  ///< lock.json.next-K, each of a starter that ended between two calls
 
-struct Owner {
-  LockIdentity process;
-  std::string nonce;
-  int64_t generation = 0;
-};
-
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
-
 std::string random_name() {
   std::random_device random;
   char digits[33];
@@ -46,7 +44,7 @@ std::string random_name() {
   return digits;
 }
 
-std::string dump(const Owner& o) {
+std::string dump(const LockOwner& o) {
   const Json json{{"host", o.process.host}, {"pid", o.process.pid}, {"started", o.process.started}, {"pid_space", o.process.pid_space},
                   {"job", o.process.job}, {"restart", o.process.restart}, {"nonce", o.nonce}, {"generation", o.generation}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -65,14 +63,14 @@ uint64_t number_member(const Json& json, const char* name, uint64_t first, uint6
 }
 
 /// Throws std::runtime_error that says what is wrong.
-Owner parse_owner(const std::string& line) {
+LockOwner parse_owner(const std::string& line) {
   const Json json = parse_json(line, {kLimit, 2});
   if (!json.is_object()) throw std::runtime_error("not an object");
-  Owner o{{text_member(json, "host"), static_cast<int64_t>(number_member(json, "pid", 1, INT32_MAX)),
-           number_member(json, "started", 0, UINT64_MAX), text_member(json, "pid_space"), text_member(json, "job"),
-           static_cast<int64_t>(number_member(json, "restart", 0, INT32_MAX))},
-          text_member(json, "nonce"),
-          static_cast<int64_t>(number_member(json, "generation", 1, kLargestGeneration))};
+  LockOwner o{{text_member(json, "host"), static_cast<int64_t>(number_member(json, "pid", 1, INT32_MAX)),
+               number_member(json, "started", 0, UINT64_MAX), text_member(json, "pid_space"), text_member(json, "job"),
+               static_cast<int64_t>(number_member(json, "restart", 0, INT32_MAX))},
+              text_member(json, "nonce"),
+              static_cast<int64_t>(number_member(json, "generation", 1, kLargestGeneration))};
   if (o.nonce.empty()) throw std::runtime_error("nonce is empty");
   return o;
 }
@@ -116,7 +114,7 @@ bool is_over(const LockIdentity& owner, const LockIdentity& me) {
   return visible ? has_ended(owner) : earlier;
 }
 
-std::string describe(const LockIdentity& p) {
+std::string owner_text(const LockIdentity& p) {
   return "process " + std::to_string(p.pid) + " on " + quoted(p.host) + (p.job.empty() ? "" : ", job " + quoted(p.job));
 }
 
@@ -141,9 +139,9 @@ LockIdentity this_process(const std::string& host, const std::string& job, int64
 struct RunLock::Seen {
   std::string path;
   bool there = false;
-  int64_t modified = 0;        ///< nanoseconds
-  std::string text;            ///< "" when longer than kLimit
-  std::optional<Owner> owner;  ///< nothing: not understood, see `why`
+  int64_t modified = 0;            ///< nanoseconds
+  std::string text;                ///< "" when longer than kLimit
+  std::optional<LockOwner> owner;  ///< nothing: not understood, see `why`
   bool released = false, empty = false;
   std::string why;
 
@@ -204,7 +202,7 @@ bool RunLock::still_mine(std::string* why) {
       return true;
     }
     reason = path_ + (!now.there ? ": the lock of this run is gone"
-                      : now.owner ? ": this run was taken over by " + describe(now.owner->process)
+                      : now.owner ? ": this run was taken over by " + owner_text(now.owner->process)
                                   : ": the lock of this run was overwritten: " + quoted(now.why));
   } catch (const StorageError& error) {
     reason = error.what();
@@ -235,7 +233,7 @@ RunLock::Seen RunLock::look(const std::string& path) const {
     }
     files_.close(fd);
   }
-  require(error, path, "read");
+  require_success(error, path, "read");
   seen.there = true;
   if (!seen.why.empty()) return seen;
   const auto line_end = seen.text.find('\n');
@@ -257,21 +255,21 @@ std::string RunLock::holder(const Seen& file) const {
   const std::string ago = std::to_string(std::llround(std::max(age, 0.0))) + " s ago";
   if (!file.owner)
     return file.path + ": cannot be understood (" + quoted(file.why) + "), changed " + ago + "; remove it if no run uses this directory";
-  return file.path + ": in use by " + describe(file.owner->process) + ", which renewed its lock " + ago;
+  return file.path + ": in use by " + owner_text(file.owner->process) + ", which renewed its lock " + ago;
 }
 
 /// Nanoseconds: the modification time of a file written now.
 int64_t RunLock::file_server_time() const {
   const std::string path = path_ + ".clock-" + random_name();
   int fd = -1;
-  require(files_.create_exclusive(path, &fd), path, "create");
+  require_success(files_.create_exclusive(path, &fd), path, "create");
   int64_t time = 0;
   int error = files_.write(fd, "\n", 1);
   if (!error) error = files_.fsync(fd);
   if (!error) error = files_.modified(fd, &time);
   const int closed = files_.close(fd);
   files_.unlink(path);
-  require(error ? error : closed, path, "write");
+  require_success(error ? error : closed, path, "write");
   return time;
 }
 
@@ -287,7 +285,7 @@ bool RunLock::take(const Seen& judged, std::string* by) {
     *by = holder(other);
     if (!other.there || !by->empty()) return false;  // the next K only after one that ended
   }
-  require(error, claim, "create");
+  require_success(error, claim, "create");
   bool taken = false;
   try {
     taken = replace(judged, claim, &error);
@@ -297,7 +295,7 @@ bool RunLock::take(const Seen& judged, std::string* by) {
   }
   if (taken) return true;
   drop(claim);
-  require(error, path_, "write");
+  require_success(error, path_, "write");
   return false;
 }
 

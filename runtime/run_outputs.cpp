@@ -7,12 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 
+#include "comm/journal.h"
 #include "runtime/checkpoint/save.h"
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
@@ -30,8 +30,6 @@ namespace fs = std::filesystem;
 
 /// Rows of the product that a training rate is put beside: those of a usual leaf.
 constexpr int64_t kProductRows = 512;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string text_of(const char* format, auto... values) {
   char buffer[512];
@@ -208,7 +206,8 @@ void RunOutputs::begin(const TrainState& state, int64_t total_steps) {
   if (state.step > 0)
     for (const auto& line : read_jsonl(dir_ + "/log.jsonl"))
       if (line["loss"].is_number() && line["grad_norm"].is_number()) spikes_.step(line["loss"], line["grad_norm"]);
-  progress_ = std::make_unique<ProgressLine>(progress_options(config_, options_.terminal), total_steps, state.step, now, std::cerr);
+  progress_ = std::make_unique<ProgressLine>(progress_options(config_, options_.terminal), total_steps, state.step,
+                                             steady_seconds, std::cerr);
 }
 
 void RunOutputs::stopped(const TrainState& state) {
@@ -225,7 +224,7 @@ void RunOutputs::say_scale(const TrainState& state, const StepResult& result) {
 }
 
 void RunOutputs::step(const TrainState& state, const Step& step, const StepResult& result, double lr, const StepTimes& times) {
-  if (first_step_ == 0) first_step_ = now() - options_.started - before_seconds_;
+  if (first_step_ == 0) first_step_ = steady_seconds() - options_.started - before_seconds_;
   sums_.total += times.total;
   sums_.compute += times.compute;
   sums_.data += times.data;

@@ -13,7 +13,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kNameBytes = 64;
+constexpr int64_t kHostNameBytes = 64;
 constexpr const char* kPhases[] = {"compute", "communication", "data", "optimizer", "other"};
 
 /// Every rank's copy of `mine`, [ranks, mine.numel()].
@@ -81,8 +81,8 @@ Json gather_ranks(Communicator& comm, const std::string& host, const StepRecord&
   for (const int64_t bytes : {use.rss, use.pss, use.peak_rss}) mine.push_back(static_cast<double>(bytes));
   for (const auto& balance : ledger()) mine.insert(mine.end(), {static_cast<double>(balance.now), static_cast<double>(balance.peak)});
   const auto numbers = gathered(comm, at::tensor(mine, at::kDouble));
-  auto name = at::zeros({kNameBytes}, at::kByte);
-  std::memcpy(name.data_ptr(), host.data(), std::min<size_t>(host.size(), kNameBytes - 1));
+  auto name = at::zeros({kHostNameBytes}, at::kByte);
+  std::memcpy(name.data_ptr(), host.data(), std::min<size_t>(host.size(), kHostNameBytes - 1));
   const auto names = gathered(comm, name);
   Json ranks = Json::array();
   for (int r = 0; r < comm.size(); ++r) {

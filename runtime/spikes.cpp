@@ -18,7 +18,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-std::string text_of(const char* name, double value, double limit) {
+std::string spike_text(const char* name, double value, double limit) {
   char text[100];
   std::snprintf(text, sizeof text, "%s %.4g is far above that of the steps before (limit %.4g)", name, value, limit);
   return text;
@@ -51,8 +51,8 @@ std::string Spikes::step(double loss, double grad_norm) {
   since_ = spike ? 0 : std::min(since_ + 1, kCalm);
   if (!spike || goes_on) return "";
   std::string text;
-  if (of_loss > 0) text = text_of("loss", loss, of_loss);
-  if (of_norm > 0) text += (text.empty() ? "" : ", ") + text_of("gradient norm", grad_norm, of_norm);
+  if (of_loss > 0) text = spike_text("loss", loss, of_loss);
+  if (of_norm > 0) text += (text.empty() ? "" : ", ") + spike_text("gradient norm", grad_norm, of_norm);
   return text;
 }
 

@@ -2,9 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
-
 #include "comm/gpu.h"
+#include "comm/journal.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/restarts.h"
 #include "runtime/data/loader.h"
@@ -33,8 +32,6 @@ constexpr const char* kRepair = "; repair the storage and start the same command
 constexpr const char* kNothingToOffload =
     "engine.offload: optimizer moves what is on a GPU to host memory, but there is no GPU here; remove it, or set engine.zero to share out optimizer state";
 constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 /// Ranks of one kind compute the same bits.
 std::string kind_of(const RunOptions& options) {
@@ -117,11 +114,11 @@ class Trainer {
   Json fixed() const { return fingerprint(config_, inputs_, options_.device); }
 
   void evaluate_before() {
-    const double start = now();
+    const double start = steady_seconds();
     if (!outputs_.has_before()) {
       Json result;
       with_evaluated_weights([&] { result = evaluate_splits(); });
-      outputs_.before(std::move(result), now() - start);
+      outputs_.before(std::move(result), steady_seconds() - start);
     }
     if (state_.step > 0) return;
     for (const auto& [split, result] : outputs_.before().items()) outputs_.evaluation(0, split, result, "  (before)");
@@ -151,7 +148,7 @@ class Trainer {
     Loader loader(*inputs_.train, [this, at = next_read, leaf = size_t{0}, ids = std::vector<std::vector<int64_t>>{}]() mutable {
       return next_leaf(at, leaf, ids);
     });
-    mark_ = save_began_ = now();
+    mark_ = save_began_ = steady_seconds();
     while (!done()) {
       const StepResult result = one_step(loader);
       follow_save(false);
@@ -199,7 +196,7 @@ class Trainer {
       engine_->backward(loss_of(*batch), leaf + 1 == present);
     }
     const LeafDigest again = duty ? digest_of(*duty, step) : LeafDigest{};
-    const double computed = now();
+    const double computed = steady_seconds();
     const double settling = settle_save();
     const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
     if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
@@ -208,14 +205,14 @@ class Trainer {
     ++state_.step;
     state_.samples += step.samples;
     state_.tokens += step.tokens;
-    mark_ = now();
+    mark_ = steady_seconds();
     last_step_ = mark_ - start - settling;
     state_.seconds += last_step_;
     const double computing = computed - start - (loader.waited() - waited);
     outputs_.step(state_, step, result, lr, {last_step_, computing, loader.waited() - waited});
     if (const auto slow = stragglers_.step(tokens, computing); !slow.empty()) outputs_.warn(slow);
     if (state_.step % kStepsBetweenComparisons == 0) compare_replicas();
-    if (boundary()) mark_ = now();
+    if (boundary()) mark_ = steady_seconds();
     return result;
   }
 
@@ -256,7 +253,7 @@ class Trainer {
   /// No more than checkpoint.seconds of work is at stake, however long an epoch is. The ranks agree, for their clocks do not.
   bool overdue() {
     if (state_.step % kStepsBetweenClocks != 0) return false;
-    return largest(comm_, now() - save_began_ > config_.checkpoint.seconds ? 1 : 0) == 1;
+    return largest(comm_, steady_seconds() - save_began_ > config_.checkpoint.seconds ? 1 : 0) == 1;
   }
 
   void evaluate_now() {
@@ -281,14 +278,14 @@ class Trainer {
   void save() {
     enter("checkpoint");
     follow_save(true);
-    const double start = save_began_ = now();
+    const double start = save_began_ = steady_seconds();
     outputs_.sync();
     compare_replicas();
     const StateDict state = engine_->state();
     const Json small{{"engine", state.small}, {"trainer", state_.to_json()}};
     if (config_.checkpoint.async) checkpoints_.begin_save(state_.step, state, small, fixed(), state_.best_step);
     else save_ended(checkpoints_.save(state_.step, state, small, fixed(), state_.best_step, &save_fault_));
-    outputs_.save_stalled(now() - start);
+    outputs_.save_stalled(steady_seconds() - start);
   }
 
   /// Where there are several copies of all parameters they must be the same: a rank whose memory went bad is named, and never saved.
@@ -305,10 +302,10 @@ class Trainer {
 
   /// What became of the save in flight, if that is known by now; `wait`: in any case.
   void follow_save(bool wait) {
-    const double start = now();
+    const double start = steady_seconds();
     const bool saving = checkpoints_.saving();
     if (const auto saved = checkpoints_.advance_save(wait, &save_fault_)) save_ended(*saved);
-    if (saving) outputs_.save_stalled(now() - start);
+    if (saving) outputs_.save_stalled(steady_seconds() - start);
   }
 
   void save_ended(bool saved) {

@@ -13,7 +13,7 @@ namespace fmtrain {
 namespace {
 
 /// Memory of a thread, kept from call to call; 64-byte aligned.
-float* scratch(int64_t floats) {
+float* aligned_scratch(int64_t floats) {
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
@@ -40,7 +40,8 @@ void for_each_head(const Attention<A>& a, float* softmax, const Body& body) {
       const A* q = a.qkv + row * 3 * d + h * dh;
       float* kept = softmax ? softmax + (row * a.heads + h) * 2 : nullptr;
       const auto mask = mask_counter(a.dropout, {0, static_cast<uint32_t>(ids[sample])}, static_cast<uint32_t>(h << 12));
-      body(HeadRows<A>{s, dh, q, q + d, q + 2 * d, 3 * d, scale, mask, kept, 2 * a.heads, scratch(attention_scratch(s, dh))}, row, h);
+      float* memory = aligned_scratch(attention_scratch(s, dh));
+      body(HeadRows<A>{s, dh, q, q + d, q + 2 * d, 3 * d, scale, mask, kept, 2 * a.heads, memory}, row, h);
     }
   });
 }

@@ -9,7 +9,7 @@
 namespace fmtrain {
 namespace {
 
-gpu::Mask mask_of(const DropoutKey& key) {
+gpu::Mask gpu_mask(const DropoutKey& key) {
   return {static_cast<uint32_t>(key.seed),
           static_cast<uint32_t>(key.seed >> 32),
           key.step,
@@ -31,7 +31,7 @@ at::Tensor masked(const at::Tensor& x, const Rows& which, int64_t features, cons
   const auto from = x.contiguous();
   auto y = at::empty_like(from);
   launch(y, [&](void* stream) {
-    gpu::multiply_by_mask(mask_of(key), which, from.data_ptr<float>(), y.data_ptr<float>(),
+    gpu::multiply_by_mask(gpu_mask(key), which, from.data_ptr<float>(), y.data_ptr<float>(),
                           features == 0 ? 0 : y.numel() / features, features, stream);
   });
   return y;

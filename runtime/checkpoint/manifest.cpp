@@ -16,40 +16,40 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kLimit = 64u << 20;
+constexpr size_t kLargestManifest = 64u << 20;
 constexpr size_t kHugePage = 2 << 20;  ///< of memory into which whole blocks are read directly (pages.h)
 constexpr size_t kUnaligned = 64;      ///< what FileOps reads to such a place comes from the page cache
 constexpr size_t kMark = 11, kSeal = kMark + 64 + 2;  ///< ,"sha256":" and then 64 digits and "}
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+[[noreturn]] void reject(const std::string& what) { throw std::runtime_error(what); }
 
 void check_own_hash(const std::string& text) {
   const size_t content = text.size() < kSeal ? 0 : text.size() - kSeal;
   if (content == 0 || text.compare(content, kMark, ",\"sha256\":\"") != 0 || !text.ends_with("\"}"))
-    fail("does not end with its own SHA-256");
-  if (sha256_hex(text.data(), content) != text.substr(content + kMark, 64)) fail("does not match its own SHA-256");
+    reject("does not end with its own SHA-256");
+  if (sha256_hex(text.data(), content) != text.substr(content + kMark, 64)) reject("does not match its own SHA-256");
 }
 
 void check_file(const Json& file, const std::string& name) {
-  if (file.at("name") != name) fail("names an unexpected file");
+  if (file.at("name") != name) reject("names an unexpected file");
   const auto& bytes = file.at("bytes");
   const auto& blocks = file.at("blocks");
-  if (!bytes.is_number_unsigned() || bytes.get<uint64_t>() > INT64_MAX - kCheckpointBlock) fail(name + ": not a size");
+  if (!bytes.is_number_unsigned() || bytes.get<uint64_t>() > INT64_MAX - kCheckpointBlock) reject(name + ": not a size");
   const auto count = (bytes.get<int64_t>() + kCheckpointBlock - 1) / kCheckpointBlock;
   if (!blocks.is_array() || static_cast<int64_t>(blocks.size()) != count)
-    fail(name + ": its size and its number of hashes disagree");
+    reject(name + ": its size and its number of hashes disagree");
 }
 
 void check_members(const Json& json) {
   if (!json.at("format").is_number_integer() || json.at("format") != kCheckpointFormat)
-    fail("format " + json.at("format").dump() + ", this program reads " + std::to_string(kCheckpointFormat));
+    reject("format " + json.at("format").dump() + ", this program reads " + std::to_string(kCheckpointFormat));
   for (const char* name : {"step", "ranks"})
-    if (!json.at(name).is_number_unsigned()) fail(std::string(name) + " is not a whole number");
+    if (!json.at(name).is_number_unsigned()) reject(std::string(name) + " is not a whole number");
   const auto& files = json.at("files");
-  if (!files.is_array() || json.at("ranks").get<uint64_t>() != files.size()) fail("lists other files than ranks");
+  if (!files.is_array() || json.at("ranks").get<uint64_t>() != files.size()) reject("lists other files than ranks");
   for (size_t r = 0; r < files.size(); ++r)
     check_file(files[r], shard_name(static_cast<int>(r), static_cast<int>(files.size())));
-  if (!json.at("fixed").is_object() || !json.at("state").is_object()) fail("fixed or state is not an object");
+  if (!json.at("fixed").is_object() || !json.at("state").is_object()) reject("fixed or state is not an object");
 }
 
 /// Lines of one list that the other does not have.
@@ -78,13 +78,13 @@ Json read_manifest(FileOps& files, const std::string& checkpoint) {
   const std::string path = checkpoint + "/manifest.json";
   std::string text;
   try {
-    text = read_file(files, path, kLimit, Links::kRefuse);
+    text = read_file(files, path, kLargestManifest, Links::kRefuse);
   } catch (const std::exception& error) {
     throw CheckpointError(error.what());
   }
   try {
     check_own_hash(text);
-    const Json json = parse_json(text, {kLimit, 12});
+    const Json json = parse_json(text, {kLargestManifest, 12});
     check_members(json);
     return json;
   } catch (const std::exception& error) {
@@ -94,9 +94,9 @@ Json read_manifest(FileOps& files, const std::string& checkpoint) {
 
 void read_blocks(FileOps& files, int fd, const Json& entry, From from, const std::function<bool(std::string_view, int64_t)>& use) {
   int64_t size = 0;
-  if (const int error = files.size(fd, &size)) fail(std::string("cannot be read: ") + std::strerror(error));
+  if (const int error = files.size(fd, &size)) reject(std::string("cannot be read: ") + std::strerror(error));
   if (size != entry.at("bytes").get<int64_t>())
-    fail("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
+    reject("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
   constexpr size_t kRoom = kCheckpointBlock + kHugePage;
   const std::unique_ptr<char, decltype(&std::free)> memory(static_cast<char*>(std::aligned_alloc(kHugePage, kRoom)), &std::free);
   if (!memory) throw std::bad_alloc();
@@ -107,10 +107,10 @@ void read_blocks(FileOps& files, int fd, const Json& entry, From from, const std
     const std::string place =
         "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(block.size()));
     if (const int error = files.read(fd, start, block.size(), at))
-      fail("cannot be read " + place + ": " + std::strerror(error));
+      reject("cannot be read " + place + ": " + std::strerror(error));
     const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
     const auto found = xxh3_hex(block.data(), block.size());
-    if (found != expected) fail("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
+    if (found != expected) reject("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
     if (!use(block, at)) return;
   }
 }

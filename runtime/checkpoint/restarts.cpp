@@ -14,7 +14,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kLimit = 4096;
+constexpr size_t kLargestRecord = 4096;
 
 struct Count {
   int64_t step = 0, restarts = 0;
@@ -30,7 +30,7 @@ bool is_there(FileOps& files, const std::string& path) {
 std::optional<Count> read_count(FileOps& files, const std::string& path) {
   if (!is_there(files, path)) return std::nullopt;
   try {
-    const Json json = parse_json(read_file(files, path, kLimit, Links::kRefuse), {kLimit, 2});
+    const Json json = parse_json(read_file(files, path, kLargestRecord, Links::kRefuse), {kLargestRecord, 2});
     for (const char* name : {"step", "restarts"})
       if (!json.at(name).is_number_unsigned()) throw std::runtime_error(std::string(name) + " is not a whole number");
     return Count{json.at("step").get<int64_t>(),

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMaxTensors = 100'000, kMaxName = 512;
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+[[noreturn]] void refuse(const std::string& what) { throw std::runtime_error(what); }
 
 /// elements * size, or -1 when it overflows.
 int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t size) {
@@ -31,14 +31,15 @@ SafetensorsHeader& sorted(SafetensorsHeader& header) {
 
 /// nlohmann-json would turn 1.5, true and 2^63 into some int64 without a word.
 int64_t whole_number(const SortedJson& json) {
-  if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX)) fail("not a whole number");
+  if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX))
+    refuse("not a whole number");
   const auto value = json.get<int64_t>();
-  if (value < 0) fail("a negative number");
+  if (value < 0) refuse("a negative number");
   return value;
 }
 
 std::vector<int64_t> whole_numbers(const SortedJson& json) {
-  if (!json.is_array()) fail("not a list of numbers");
+  if (!json.is_array()) refuse("not a list of numbers");
   std::vector<int64_t> values;
   for (const auto& value : json) values.push_back(whole_number(value));
   return values;
@@ -46,38 +47,38 @@ std::vector<int64_t> whole_numbers(const SortedJson& json) {
 
 const SortedJson& member(const SortedJson& entry, const char* name) {
   const auto found = entry.find(name);
-  if (found == entry.end()) fail("expected dtype, shape and data_offsets");
+  if (found == entry.end()) refuse("expected dtype, shape and data_offsets");
   return *found;
 }
 
 Safetensor read_tensor(const std::string& name, const SortedJson& entry) {
-  if (!entry.is_object() || entry.size() != 3) fail("expected dtype, shape and data_offsets");
+  if (!entry.is_object() || entry.size() != 3) refuse("expected dtype, shape and data_offsets");
   const auto& dtype = member(entry, "dtype");
-  if (!dtype.is_string()) fail("dtype is not a string");
+  if (!dtype.is_string()) refuse("dtype is not a string");
   const auto offsets = whole_numbers(member(entry, "data_offsets"));
-  if (offsets.size() != 2) fail("data_offsets are not two numbers");
+  if (offsets.size() != 2) refuse("data_offsets are not two numbers");
   return {name, dtype.get<std::string>(), whole_numbers(member(entry, "shape")), offsets[0], offsets[1]};
 }
 
 void read_metadata(const SortedJson& entry, std::map<std::string, std::string>& metadata) {
-  if (!entry.is_object()) fail("__metadata__ is not an object");
+  if (!entry.is_object()) refuse("__metadata__ is not an object");
   for (const auto& [key, value] : entry.items()) {
-    if (!value.is_string()) fail("__metadata__ holds more than strings");
+    if (!value.is_string()) refuse("__metadata__ holds more than strings");
     metadata[key] = value.get<std::string>();
   }
 }
 
 SafetensorsHeader read_entries(const SortedJson& json) {
   SafetensorsHeader header;
-  if (!json.is_object()) fail("the header is not a JSON object");
-  if (static_cast<int64_t>(json.size()) > kMaxTensors) fail("more than 100,000 tensors");
+  if (!json.is_object()) refuse("the header is not a JSON object");
+  if (static_cast<int64_t>(json.size()) > kMaxTensors) refuse("more than 100,000 tensors");
   for (const auto& [name, entry] : json.items()) {
-    if (static_cast<int64_t>(name.size()) > kMaxName) fail("a tensor name of more than 512 bytes");
+    if (static_cast<int64_t>(name.size()) > kMaxName) refuse("a tensor name of more than 512 bytes");
     try {
       if (name == "__metadata__") read_metadata(entry, header.metadata);
       else header.tensors.push_back(read_tensor(name, entry));
     } catch (const std::exception& error) {
-      fail((name == "__metadata__" ? "" : "tensor " + quoted(name) + ": ") + error.what());
+      refuse((name == "__metadata__" ? "" : "tensor " + quoted(name) + ": ") + error.what());
     }
   }
   return header;
@@ -88,14 +89,15 @@ void check_tiling(const SafetensorsHeader& header, int64_t data_bytes) {
   for (const auto& t : header.tensors) {
     const std::string name = "tensor " + quoted(t.name) + ": ";
     const int64_t size = dtype_bytes(t.dtype);
-    if (size == 0) fail(name + "unknown dtype " + quoted(t.dtype));
+    if (size == 0) refuse(name + "unknown dtype " + quoted(t.dtype));
     if (t.begin != at)
-      fail(name + "starts at byte " + std::to_string(t.begin) + ", expected " + std::to_string(at) + " (gap or overlap)");
+      refuse(name + "starts at byte " + std::to_string(t.begin) + ", expected " + std::to_string(at) + " (gap or overlap)");
     if (t.end < t.begin || checked_bytes(t.shape, size) != t.end - t.begin)
-      fail(name + "its shape does not have the bytes it claims");
+      refuse(name + "its shape does not have the bytes it claims");
     at = t.end;
   }
-  if (at != data_bytes) fail("the tensors take " + std::to_string(at) + " bytes, the file holds " + std::to_string(data_bytes));
+  if (at != data_bytes)
+    refuse("the tensors take " + std::to_string(at) + " bytes, the file holds " + std::to_string(data_bytes));
 }
 
 /// Zip archives and pickles of protocol 2 to 5. Asked only when the file cannot be safetensors: a header of 19,280 bytes
@@ -105,7 +107,7 @@ bool looks_like_pickle(std::string_view prefix) {
 }
 
 [[noreturn]] void refuse_pickle() {
-  fail("is a pickle file, which may run code when it is read; convert it to safetensors in a sandbox first");
+  refuse("is a pickle file, which may run code when it is read; convert it to safetensors in a sandbox first");
 }
 
 uint64_t header_length(std::string_view prefix) {
@@ -116,18 +118,18 @@ uint64_t header_length(std::string_view prefix) {
 
 /// The JSON text, without the blanks that may follow it.
 std::string_view header_text(std::string_view prefix, int64_t file_size) {
-  if (file_size < 8 || prefix.size() < 8) fail("shorter than 8 bytes");
+  if (file_size < 8 || prefix.size() < 8) refuse("shorter than 8 bytes");
   const uint64_t length = header_length(prefix);
   const bool fits = length <= static_cast<uint64_t>(kMaxSafetensorsHeader) && static_cast<int64_t>(length) + 8 <= file_size;
   if (looks_like_pickle(prefix) && (!fits || prefix.size() < 9 || prefix[8] != '{')) refuse_pickle();
   if (length > static_cast<uint64_t>(kMaxSafetensorsHeader))
-    fail("claims a header of " + std::to_string(length) + " bytes, more than 100,000,000");
-  if (!fits) fail("claims a header of " + std::to_string(length) + " bytes, the file has " + std::to_string(file_size));
-  if (prefix.size() < 8 + length) fail("the header is cut off");
+    refuse("claims a header of " + std::to_string(length) + " bytes, more than 100,000,000");
+  if (!fits) refuse("claims a header of " + std::to_string(length) + " bytes, the file has " + std::to_string(file_size));
+  if (prefix.size() < 8 + length) refuse("the header is cut off");
   std::string_view text = prefix.substr(8, length);
-  if (text.empty() || text[0] != '{') fail("the header does not start with {");
+  if (text.empty() || text[0] != '{') refuse("the header does not start with {");
   text = text.substr(0, text.find_last_not_of(' ') + 1);
-  if (text.back() != '}') fail("the header does not end with } and blanks");
+  if (text.back() != '}') refuse("the header does not end with } and blanks");
   return text;
 }
 
@@ -172,15 +174,15 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
   if (const int error = files.open(path, &fd_)) throw ConfigError(path + ": cannot open: " + std::strerror(error));
   try {
     int64_t bytes = 0;
-    if (const int error = files.size(fd_, &bytes)) fail(std::string("cannot be read: ") + std::strerror(error));
+    if (const int error = files.size(fd_, &bytes)) refuse(std::string("cannot be read: ") + std::strerror(error));
     start_.resize(8);
-    if (bytes < 8) fail("shorter than 8 bytes");
-    if (const int error = files.read(fd_, start_.data(), 8, 0)) fail(std::string("cannot be read: ") + std::strerror(error));
+    if (bytes < 8) refuse("shorter than 8 bytes");
+    if (const int error = files.read(fd_, start_.data(), 8, 0)) refuse(std::string("cannot be read: ") + std::strerror(error));
     if (const uint64_t length = header_length(start_);
         length <= static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, bytes - 8))) {
       start_.resize(8 + length);
       if (const int error = files.read(fd_, start_.data(), start_.size(), 0))
-        fail(std::string("cannot be read: ") + std::strerror(error));
+        refuse(std::string("cannot be read: ") + std::strerror(error));
     }
     header_ = parse_safetensors_header(start_, bytes);
   } catch (const std::exception& error) {

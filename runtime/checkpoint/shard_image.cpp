@@ -20,7 +20,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kPage = 4096;      ///< so that FileOps can write whole blocks directly
+constexpr int64_t kWritePage = 4096;   ///< so that FileOps can write whole blocks directly
 constexpr int64_t kGrain = 1 << 20;    ///< bytes one thread copies at a time
 constexpr int64_t kCached = 64 << 10;  ///< bytes that are hashed and then copied out of a cache
 
@@ -75,7 +75,7 @@ ShardImage::ShardImage(StateDict state, bool whole, at::Tensor& memory) {
   slot_.assign(static_cast<size_t>(blocks), -1);
   there_.assign(static_cast<size_t>(blocks), 0);
   for (int64_t s = 0; s < slots; ++s) free_.insert(s);
-  const int64_t room = std::min(round_up(bytes_, kPage), slots * kCheckpointBlock);
+  const int64_t room = std::min(round_up(bytes_, kWritePage), slots * kCheckpointBlock);
   if (!memory.defined() || memory.numel() < room) {
     memory.reset();  // before the new one is taken
     memory = page_memory(room, gpu_);

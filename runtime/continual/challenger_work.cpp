@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kEarlierTests = 8;
 constexpr size_t kLongestRecord = size_t{64} << 20;
 
-Json record_of(const CycleState& state, CycleStage stage) { return state.records.at(cycle_stage_name(stage)); }
+Json stage_record(const CycleState& state, CycleStage stage) { return state.records.at(cycle_stage_name(stage)); }
 
 std::string read_text(const std::string& path) { return read_file(posix_files(), path, kLongestRecord, Links::kRefuse); }
 
@@ -51,7 +51,7 @@ Json plan_json(const CyclePlan& plan) {
 }
 
 CyclePlan plan_of(const CycleState& state) {
-  const Json record = record_of(state, CycleStage::kTriggered);
+  const Json record = stage_record(state, CycleStage::kTriggered);
   return {whole_of(record, "first"), whole_of(record, "last"), whole_of(record, "parent"), text_of(record, "from") == "base",
           text_of(record, "program")};
 }
@@ -108,7 +108,7 @@ Json ChallengerWork::train(const CycleState& state, const std::string& directory
 std::vector<std::pair<std::string, std::string>> ChallengerWork::tests(const CycleState& state,
                                                                        const std::string& directory) const {
   std::vector<std::pair<std::string, std::string>> found;
-  const Json data = record_of(state, CycleStage::kDataFrozen);
+  const Json data = stage_record(state, CycleStage::kDataFrozen);
   for (const char* name : {"rolling", "core"})
     if (data.value(name, 0) > 0) found.emplace_back(name, path(directory, name));
   Cycles cycles(registry_, {});
@@ -167,7 +167,7 @@ Json ChallengerWork::evaluate(const CycleState& state, const std::string& direct
 }
 
 Json ChallengerWork::decide(const CycleState& state, const std::string& directory) {
-  const Json record = record_of(state, CycleStage::kEvaluated);
+  const Json record = stage_record(state, CycleStage::kEvaluated);
   const auto& config = crew_.config();
   const std::string file = directory + "/counts.json", text = read_text(file);
   if (sha256_text(text) != record.at("counts_sha256"))
@@ -190,7 +190,7 @@ Json ChallengerWork::decide(const CycleState& state, const std::string& director
 
 Json ChallengerWork::publish(const CycleState& state, const std::string& directory) {
   const CyclePlan plan = plan_of(state);
-  const Json data = record_of(state, CycleStage::kDataFrozen), gate = record_of(state, CycleStage::kDecided);
+  const Json data = stage_record(state, CycleStage::kDataFrozen), gate = stage_record(state, CycleStage::kDecided);
   const std::string reason = "cycle " + std::to_string(state.number);
   RegistryLock lock(registry_, me_);
   RegistryWriter writer(registry_, lock.fence());
@@ -206,7 +206,7 @@ Json ChallengerWork::publish(const CycleState& state, const std::string& directo
     lineage.config_sha256 = model.at("config");
     lineage.code_version = plan.program;
     lineage.seed = crew_.config().run.seed;
-    lineage.trigger = record_of(state, CycleStage::kTriggered);
+    lineage.trigger = stage_record(state, CycleStage::kTriggered);
     lineage.gate = gate;
     writer.add(directory + "/run/model", lineage);
   }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kLongestOrder = 1 << 20;
 
-Json json_of(const TrainingOrder& order) {
+Json order_json(const TrainingOrder& order) {
   Json json{{"order", "train"}, {"directory", order.directory}, {"model", order.model}, {"train", order.train}};
   if (order.lr) json["lr"] = *order.lr;
   if (order.warmup) json["warmup"] = *order.warmup;
@@ -23,21 +23,21 @@ Json json_of(const TrainingOrder& order) {
   return json;
 }
 
-Json json_of(const ObservationOrder& order) { return {{"order", "observe"}, {"model", order.model}, {"data", order.data}}; }
+Json order_json(const ObservationOrder& order) { return {{"order", "observe"}, {"model", order.model}, {"data", order.data}}; }
 
-Json json_of(const DriftOrder& order) {
+Json order_json(const DriftOrder& order) {
   return {{"order", "check"}, {"model", order.model}, {"reference", order.reference}, {"window", order.window},
           {"window_labelled", order.window_labelled}};
 }
 
-std::optional<double> number_of(const Json& json, const char* name) {
+std::optional<double> optional_number(const Json& json, const char* name) {
   if (!json.contains(name)) return std::nullopt;
   return json.at(name).get<double>();
 }
 
 TrainingOrder training_of(const Json& json) {
   return {json.at("directory"), json.at("model"), json.at("train"),
-          number_of(json, "lr"), number_of(json, "warmup"), number_of(json, "l2_start")};
+          optional_number(json, "lr"), optional_number(json, "warmup"), optional_number(json, "l2_start")};
 }
 
 Config changed(const Config& config, const TrainingOrder& order) {
@@ -138,7 +138,7 @@ void Crew::fail(ExitCode code, const std::string& message) {
 
 template <class Order>
 auto Crew::together(const Order& order) {
-  send(json_of(order));
+  send(order_json(order));
   carrying_out_ = true;
   auto result = carry_out(order);
   carrying_out_ = false;  // not after an exception: then the others are somewhere in the order

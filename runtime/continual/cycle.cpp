@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <stdexcept>
 
 #include "runtime/continual/gate.h"
@@ -14,10 +13,6 @@ namespace fmtrain {
 namespace {
 
 constexpr std::array<const char*, 6> kStages{"triggered", "data-frozen", "trained", "evaluated", "decided", "published"};
-
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
 
 CycleStage stage_of(const std::string& name) {
   const auto found = std::find(kStages.begin(), kStages.end(), name);
@@ -99,7 +94,7 @@ std::optional<CycleState> Cycles::stored(int64_t number) const {
   int fd = -1;
   const int error = registry_.files().open_plain(path, &fd);
   if (error == ENOENT) return std::nullopt;  // killed between the directory and its first state
-  require(error, path, "open");
+  require_success(error, path, "open");
   registry_.files().close(fd);
   const Json record = read_sealed(registry_.files(), path);
   try {
@@ -112,7 +107,7 @@ std::optional<CycleState> Cycles::stored(int64_t number) const {
 std::vector<CycleState> Cycles::all() const {
   std::vector<std::string> names;
   const int error = registry_.files().list(registry_.directory() + "/cycles", &names);
-  if (error != ENOENT) require(error, registry_.directory() + "/cycles", "list");
+  if (error != ENOENT) require_success(error, registry_.directory() + "/cycles", "list");
   std::vector<CycleState> cycles;
   for (const auto& name : names)
     if (const int64_t number = version_of(name))
@@ -146,9 +141,9 @@ CycleState Cycles::begin(const Json& trigger, int64_t version, int64_t now) {
   state.records = {{cycle_stage_name(CycleStage::kTriggered), trigger}};
   const std::string place = directory(state.number);
   const int error = registry_.files().make_dir(place);
-  if (error != EEXIST) require(error, place, "create");
+  if (error != EEXIST) require_success(error, place, "create");
   const std::string cycles_directory = registry_.directory() + "/cycles";
-  require(registry_.files().sync_dir(cycles_directory), cycles_directory, "sync");
+  require_success(registry_.files().sync_dir(cycles_directory), cycles_directory, "sync");
   save(state);
   return state;
 }

@@ -9,7 +9,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kLongest = size_t{64} << 20;
+constexpr size_t kLongestHistory = size_t{64} << 20;
 
 std::string path_of(const Registry& registry) { return registry.directory() + "/drift.jsonl"; }
 
@@ -17,7 +17,7 @@ std::string text_of_file(const Registry& registry) {
   int fd = -1;
   if (registry.files().open_plain(path_of(registry), &fd) == ENOENT) return "";
   if (fd >= 0) registry.files().close(fd);
-  return read_file(registry.files(), path_of(registry), kLongest, Links::kRefuse);
+  return read_file(registry.files(), path_of(registry), kLongestHistory, Links::kRefuse);
 }
 
 double number_of(const Json& record, const char* name) {

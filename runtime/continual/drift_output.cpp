@@ -31,15 +31,15 @@ Json json_of(const DriftReport::Classes& classes) {
 Json json_of(const Estimate& estimate) { return {{"value", estimate.value}, {"standard_error", estimate.standard_error}}; }
 
 template <class... Values>
-std::string line(const char* format, Values... values) {
+std::string formatted(const char* format, Values... values) {
   char text[256];
   std::snprintf(text, sizeof text, format, values...);
   return text;
 }
 
-std::string text_of(const char* what, const DriftReport::Classes& classes) {
-  return line("%-20s chi-square %.1f over %lld cells, p %.4f; JS divergence %.4f\n", what, classes.chi_square.statistic,
-              static_cast<long long>(classes.chi_square.cells), classes.chi_square.p, classes.js);
+std::string classes_text(const char* what, const DriftReport::Classes& classes) {
+  return formatted("%-20s chi-square %.1f over %lld cells, p %.4f; JS divergence %.4f\n", what, classes.chi_square.statistic,
+                   static_cast<long long>(classes.chi_square.cells), classes.chi_square.p, classes.js);
 }
 
 }  // namespace
@@ -77,22 +77,22 @@ Json drift_json(const DriftReport& r, DriftVerdict verdict) {
 }
 
 std::string drift_text(const DriftReport& r, DriftVerdict verdict) {
-  std::string text = line("%-20s %s (%lld new examples beside %lld)\n", "drift", name(verdict),
-                          static_cast<long long>(r.window), static_cast<long long>(r.reference));
+  std::string text = formatted("%-20s %s (%lld new examples beside %lld)\n", "drift", name(verdict),
+                               static_cast<long long>(r.window), static_cast<long long>(r.reference));
   if (!r.enough) return text;
-  text += line("%-20s MMD^2 %.5f, p %.4f (alpha %.3f), %.1f times the usual\n", "features", r.mmd.mmd2, r.mmd.p, r.alpha,
-               r.severity);
+  text += formatted("%-20s MMD^2 %.5f, p %.4f (alpha %.3f), %.1f times the usual\n", "features", r.mmd.mmd2, r.mmd.p, r.alpha,
+                    r.severity);
   int moved = 0;
   for (const double p : r.ks_p) moved += p <= r.alpha;
-  text += line("%-20s %d of %d moved (KS, Holm)\n", "components", moved, static_cast<int>(r.ks_p.size()));
-  if (r.predicted) text += text_of("predicted classes", *r.predicted);
-  if (r.labelled) text += text_of("labels", *r.labelled);
+  text += formatted("%-20s %d of %d moved (KS, Holm)\n", "components", moved, static_cast<int>(r.ks_p.size()));
+  if (r.predicted) text += classes_text("predicted classes", *r.predicted);
+  if (r.labelled) text += classes_text("labels", *r.labelled);
   for (const auto& [quantity, psi] : r.psi)
-    text += line("%-20s PSI %.3f (%.3f without drift)\n", quantity.c_str(), psi.value, psi.expected);
+    text += formatted("%-20s PSI %.3f (%.3f without drift)\n", quantity.c_str(), psi.value, psi.expected);
   if (r.performance)
-    text += line("%-20s measured %.1f %%, estimated %.1f %% (CBPE), %.1f %% (ATC)%s\n", "accuracy",
-                 100 * r.performance->measured.value, 100 * r.performance->cbpe.value, 100 * r.performance->atc.value,
-                 r.dropped() ? ": dropped" : "");
+    text += formatted("%-20s measured %.1f %%, estimated %.1f %% (CBPE), %.1f %% (ATC)%s\n", "accuracy",
+                      100 * r.performance->measured.value, 100 * r.performance->cbpe.value, 100 * r.performance->atc.value,
+                      r.dropped() ? ": dropped" : "");
   return text;
 }
 

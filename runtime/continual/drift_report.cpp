@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kOtherSeed = 0x9E3779B97F4A7C15;  ///< splits of the reference are drawn apart from the permutations
 
-void require(bool holds, const char* what) {
+void require_input(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
 
@@ -30,14 +30,14 @@ void require_finite(const Numbers& numbers, const std::string& what) {
 
 void require_usable(const DriftSample& sample, const std::string& name) {
   const auto examples = static_cast<size_t>(sample.examples());
-  require(sample.features.size() == examples * static_cast<size_t>(sample.dims), "features are not whole examples");
+  require_input(sample.features.size() == examples * static_cast<size_t>(sample.dims), "features are not whole examples");
   if (sample.probabilities.classes) {
-    require(sample.probabilities.values.size() == examples * static_cast<size_t>(sample.probabilities.classes),
-            "probabilities and features are of different examples");
+    require_input(sample.probabilities.values.size() == examples * static_cast<size_t>(sample.probabilities.classes),
+                  "probabilities and features are of different examples");
     if (!sample.labels.empty()) require_labels(sample.probabilities, sample.labels);
   }
   for (const auto& one : sample.quantities)
-    require(one.values.size() == examples, "a quantity and the features are of different examples");
+    require_input(one.values.size() == examples, "a quantity and the features are of different examples");
   require_finite(sample.features, "features of the " + name);
   require_finite(sample.probabilities.values, "probabilities of the " + name);
   for (const auto& one : sample.quantities) require_finite(one.values, quoted(one.name) + " of the " + name);
@@ -103,7 +103,7 @@ DriftReport::Performance performance(const DriftSample& reference, const DriftSa
 void explain_classes(const DriftSample& reference, const DriftSample& window, DriftReport& report) {
   const int64_t classes = reference.probabilities.classes;
   if (!classes || !window.probabilities.classes) return;
-  require(classes == window.probabilities.classes, "reference and window have different classes");
+  require_input(classes == window.probabilities.classes, "reference and window have different classes");
   report.predicted = classes_of(predictions(reference.probabilities), predictions(window.probabilities), classes);
   if (reference.labels.empty()) return;
   report.performance = performance(reference, window);
@@ -133,8 +133,8 @@ DriftReport check_drift(const DriftSample& reference, const DriftSample& window,
   report.alpha = options.alpha;
   report.enough = report.window >= options.least_window;
   if (!report.enough) return report;
-  require(reference.dims == window.dims, "reference and window have features of different length");
-  require(report.reference >= options.least_window, "the reference is smaller than a window may be");
+  require_input(reference.dims == window.dims, "reference and window have features of different length");
+  require_input(report.reference >= options.least_window, "the reference is smaller than a window may be");
   require_usable(reference, "reference");
   require_usable(window, "window");
   const PairDistances pool = pool_of(reference.features, window.features, reference.dims, ranks);

@@ -9,7 +9,7 @@
 namespace fmtrain {
 namespace {
 
-std::vector<Example> examples_of(const Json& record) {
+std::vector<Example> examples_in(const Json& record) {
   require_members(record, {"format", "examples"});
   whole_of(record, "format", 1, 1);
   if (!record.at("examples").is_array()) throw std::runtime_error("examples is not a list");
@@ -51,10 +51,10 @@ std::vector<Example> unique_examples(std::vector<Example> examples) {
 std::string print_manifest(const std::vector<Example>& examples) {
   Json lines = Json::array();
   for (const auto& e : unique_examples(examples)) lines.push_back({e.hash, e.klass, e.time});
-  return seal_readable({{"format", 1}, {"examples", lines}}, examples_of);
+  return seal_readable({{"format", 1}, {"examples", lines}}, examples_in);
 }
 
-std::vector<Example> parse_manifest(std::string_view text) { return examples_of(unseal(text)); }
+std::vector<Example> parse_manifest(std::string_view text) { return examples_in(unseal(text)); }
 
 int64_t exclude(std::vector<Example>& examples, const Hashes& tests) {
   return static_cast<int64_t>(std::erase_if(examples, [&](const Example& e) { return tests.contains(e.hash); }));

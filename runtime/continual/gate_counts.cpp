@@ -41,11 +41,11 @@ PairedCounts counts_of(const Json& json) {
   return counts;
 }
 
-Json json_of(const PairedCounts& counts) {
+Json counts_json(const PairedCounts& counts) {
   return {{"width", counts.width}, {"champion", counts.champion}, {"challenger", counts.challenger}, {"strata", counts.strata}};
 }
 
-std::vector<RawText> texts_of(const std::string& file, Task task) {
+std::vector<RawText> texts_in(const std::string& file, Task task) {
   std::string scheme;
   return read_raw(file, task, Format::kAuto, {}, "", &scheme);
 }
@@ -53,7 +53,7 @@ std::vector<RawText> texts_of(const std::string& file, Task task) {
 Hashes hashes_of(const std::string& file, Task task) {
   Hashes hashes;
   if (std::filesystem::exists(file))
-    for (const auto& text : texts_of(file, task)) hashes.insert(content_hash(plain_text(text, task)));
+    for (const auto& text : texts_in(file, task)) hashes.insert(content_hash(plain_text(text, task)));
   return hashes;
 }
 
@@ -132,7 +132,7 @@ Json GateCounts::temperature() const {
 
 Json GateCounts::json() const {
   Json json{{"version", 1}, {"tests", Json::object()}};
-  for (const auto& t : tests_) json["tests"][t.name] = json_of(t.counts);
+  for (const auto& t : tests_) json["tests"][t.name] = counts_json(t.counts);
   return json;
 }
 
@@ -151,7 +151,7 @@ GateInputs gate_inputs(const Json& counts, Task task) {
 
 void add_slices(GateInputs& inputs, const std::string& test, const std::string& file, const std::vector<std::string>& slices,
                 Task task) {
-  const auto texts = texts_of(file, task);
+  const auto texts = texts_in(file, task);
   const PairedCounts& counts = test == "core" ? inputs.core : inputs.rolling;
   for (const auto& [name, ids] : slice_ids(parse_slices(slices), texts, task))
     inputs.slices.emplace_back(test + ": " + name, counts.of(ids));

@@ -11,7 +11,7 @@ namespace fmtrain {
 namespace {
 
 constexpr int64_t kLargestVersion = 999'999;
-constexpr size_t kDigits = 6;
+constexpr size_t kVersionDigits = 6;
 
 /// As text: JSON readers may round numbers above 2^53.
 uint64_t parse_seed(const std::string& text) {
@@ -42,7 +42,7 @@ std::string version_name(int64_t version) {
 }
 
 int64_t version_of(const std::string& name) {
-  if (name.size() != kDigits || name.find_first_not_of("0123456789") != std::string::npos) return 0;
+  if (name.size() != kVersionDigits || name.find_first_not_of("0123456789") != std::string::npos) return 0;
   return std::stoll(name);
 }
 

@@ -12,7 +12,7 @@ Score at(const std::vector<Score>& row, size_t test) { return test < row.size() 
 
 Score difference(const Score& a, const Score& b) { return a && b ? Score(*a - *b) : Score(); }
 
-std::vector<double> known(const std::vector<Score>& scores) {
+std::vector<double> known_scores(const std::vector<Score>& scores) {
   std::vector<double> values;
   for (const auto& score : scores)
     if (score) values.push_back(*score);
@@ -20,23 +20,23 @@ std::vector<double> known(const std::vector<Score>& scores) {
 }
 
 Score mean(const std::vector<Score>& scores) {
-  const auto values = known(scores);
+  const auto values = known_scores(scores);
   if (values.empty()) return {};
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 Score largest(const std::vector<Score>& scores) {
-  const auto values = known(scores);
+  const auto values = known_scores(scores);
   return values.empty() ? Score() : Score(*std::max_element(values.begin(), values.end()));
 }
 
-Json json_of(const std::vector<Score>& scores) {
+Json score_json(const std::vector<Score>& scores) {
   Json list = Json::array();
   for (const auto& score : scores) list.push_back(score ? Json(*score) : Json());
   return list;
 }
 
-Json json_of(const Score& score) { return score ? Json(*score) : Json(); }
+Json score_json(const Score& score) { return score ? Json(*score) : Json(); }
 
 }  // namespace
 
@@ -59,16 +59,16 @@ ContinualMeasures continual_measures(const ScoreMatrix& scores) {
 }
 
 Json measures_json(const ContinualMeasures& m) {
-  return {{"backward_transfer", json_of(m.backward_transfer)},
-          {"forward_transfer", json_of(m.forward_transfer)},
-          {"mean_forgetting", json_of(m.mean_forgetting)},
-          {"largest_forgetting", json_of(m.largest_forgetting)},
-          {"forgetting", json_of(m.forgetting)}};
+  return {{"backward_transfer", score_json(m.backward_transfer)},
+          {"forward_transfer", score_json(m.forward_transfer)},
+          {"mean_forgetting", score_json(m.mean_forgetting)},
+          {"largest_forgetting", score_json(m.largest_forgetting)},
+          {"forgetting", score_json(m.forgetting)}};
 }
 
 Json matrix_json(const ScoreMatrix& scores) {
   Json rows = Json::array();
-  for (const auto& row : scores.after) rows.push_back(json_of(row));
+  for (const auto& row : scores.after) rows.push_back(score_json(row));
   return rows;
 }
 

@@ -11,7 +11,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr uint32_t kPurpose = 0x6d6d6430;  // "mmd0"
+constexpr uint32_t kMmdPurpose = 0x6d6d6430;  // "mmd0"
 
 /// exp(-d2 / (2 sigma^2)), contiguous. sigma 0 (most pairs are duplicates) is the limit: equal or not. `marks`: some places hold
 /// no pair (d2 < 0), which becomes 0.
@@ -80,7 +80,7 @@ Splits random_splits(int64_t points, int64_t part, int64_t count, uint64_t seed)
   Splits splits{points, std::min(part, points - part), {}};
   std::vector<int32_t> rows(static_cast<size_t>(points));
   for (int64_t c = 0; c < count; ++c) {
-    Draws draws(seed, kPurpose, static_cast<uint64_t>(c));
+    Draws draws(seed, kMmdPurpose, static_cast<uint64_t>(c));
     std::iota(rows.begin(), rows.end(), 0);
     for (int64_t i = 0; i < splits.part; ++i) {
       const auto at = static_cast<uint64_t>(i);

@@ -9,7 +9,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kFunctions = 64, kBands = 16, kRows = kFunctions / kBands, kBucket = 8;
+constexpr size_t kFunctions = 64, kBands = 16, kBandRows = kFunctions / kBands, kBucket = 8;
 
 using Signature = std::array<uint64_t, kFunctions>;
 
@@ -47,7 +47,7 @@ Signature signature(const std::string& text) {
 }
 
 uint64_t band_key(const Signature& signature, size_t band) {
-  return mixed(xxh3_64(&signature[band * kRows], kRows * sizeof(uint64_t)), band);
+  return mixed(xxh3_64(&signature[band * kBandRows], kBandRows * sizeof(uint64_t)), band);
 }
 
 double similarity(const Signature& a, const Signature& b) {

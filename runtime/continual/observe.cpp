@@ -176,7 +176,7 @@ void take(Observation& o, const Known& all, Rows& rows, bool has_unknown) {
   if (has_unknown) o.quantities.push_back({"unknown", unknown});
 }
 
-void require(bool holds, const char* what) {
+void require_alike(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
 
@@ -193,7 +193,7 @@ std::vector<int64_t> entity_counts(const Observation& o, const std::vector<std::
   return result;
 }
 
-std::vector<int64_t> class_counts(const Observation& o) {
+std::vector<int64_t> accuracy_counts(const Observation& o) {
   std::vector<int64_t> result;
   for (size_t i = 0; i < o.gold.size(); ++i) result.insert(result.end(), {o.gold[i] == o.predicted[i], 1});
   return result;
@@ -221,13 +221,13 @@ Observation observe(TaskModel& model, const Dataset& data, Communicator& comm, i
 
 PairedCounts paired_counts(const Observation& champion, const Observation& challenger, const std::vector<std::string>& labels,
                            Task task) {
-  require(champion.gold == challenger.gold, "champion and challenger observed different texts");
+  require_alike(champion.gold == challenger.gold, "champion and challenger observed different texts");
   const auto fits = [](const auto& gold, const auto& predicted) { return gold.size() == predicted.size(); };
   for (const auto* o : {&champion, &challenger})
-    require(std::equal(o->gold.begin(), o->gold.end(), o->predicted.begin(), o->predicted.end(), fits),
-            "gold and predicted labels are of different texts");
+    require_alike(std::equal(o->gold.begin(), o->gold.end(), o->predicted.begin(), o->predicted.end(), fits),
+                  "gold and predicted labels are of different texts");
   if (task == Task::kTokenClassification) return {3, entity_counts(champion, labels), entity_counts(challenger, labels), {}};
-  PairedCounts counts{2, class_counts(champion), class_counts(challenger), {}};
+  PairedCounts counts{2, accuracy_counts(champion), accuracy_counts(challenger), {}};
   for (const auto& gold : champion.gold) counts.strata.push_back(gold.at(0));
   return counts;
 }

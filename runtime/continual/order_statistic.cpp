@@ -7,7 +7,7 @@ namespace fmtrain {
 namespace {
 
 constexpr int kDigit = 16;  ///< bits fixed by a pass
-constexpr size_t kDigits = size_t{1} << kDigit;
+constexpr size_t kDigitValues = size_t{1} << kDigit;
 
 /// Adds how many numbers begin with `prefix`, the bits above `shift` without the next digit, by that digit. A negative number
 /// has the first digit 0x8000 or more.
@@ -15,7 +15,7 @@ void count_digits(const Pieces& mine, uint64_t prefix, int shift, int64_t* count
   for (const auto piece : mine)
     for (const double value : piece) {
       const uint64_t digit = (std::bit_cast<uint64_t>(value) >> shift) - (prefix << kDigit);
-      if (digit < kDigits) ++counts[digit];
+      if (digit < kDigitValues) ++counts[digit];
     }
 }
 
@@ -25,7 +25,7 @@ struct Search {
   uint64_t prefix = 0;
   void descend(const int64_t* counts) {
     uint64_t digit = 0;
-    while (digit + 1 < kDigits && k >= counts[digit]) k -= counts[digit++];
+    while (digit + 1 < kDigitValues && k >= counts[digit]) k -= counts[digit++];
     prefix = prefix << kDigit | digit;
   }
 };
@@ -39,13 +39,13 @@ std::vector<double> order_statistics(const Pieces& mine, const std::vector<int64
     std::vector<uint64_t> prefixes;
     for (const auto& search : searches)
       if (std::count(prefixes.begin(), prefixes.end(), search.prefix) == 0) prefixes.push_back(search.prefix);
-    std::vector<int64_t> counts(prefixes.size() * kDigits, 0);
-    for (size_t p = 0; p < prefixes.size(); ++p) count_digits(mine, prefixes[p], shift, counts.data() + p * kDigits);
-    if (shift == 64 - kDigit) std::fill(counts.begin() + kDigits / 2, counts.end(), 0);  // marks
+    std::vector<int64_t> counts(prefixes.size() * kDigitValues, 0);
+    for (size_t p = 0; p < prefixes.size(); ++p) count_digits(mine, prefixes[p], shift, counts.data() + p * kDigitValues);
+    if (shift == 64 - kDigit) std::fill(counts.begin() + kDigitValues / 2, counts.end(), 0);  // marks
     ranks.add(counts);
     for (auto& search : searches) {
       const auto at = std::find(prefixes.begin(), prefixes.end(), search.prefix) - prefixes.begin();
-      search.descend(counts.data() + static_cast<size_t>(at) * kDigits);
+      search.descend(counts.data() + static_cast<size_t>(at) * kDigitValues);
     }
   }
   std::vector<double> values;

@@ -21,7 +21,7 @@ std::optional<double> time_of(const Json& json) {
 }
 
 /// Of 0 to 1.
-std::optional<double> share_of(const Json& json) {
+std::optional<double> share_value(const Json& json) {
   const auto share = number(json);
   return share && *share >= 0 && *share <= 1 ? share : std::nullopt;
 }
@@ -129,7 +129,7 @@ std::vector<Check> checks(const Json& facts) {
   std::vector<Check> all;
   for (const Json* line : newest(field(facts, {"drift"}), kPageChecks))
     if (const auto time = time_of(field(*line, {"time"})))
-      all.push_back({*time, share_of(field(*line, {"p"})), share_of(field(*line, {"alpha"})),
+      all.push_back({*time, share_value(field(*line, {"p"})), share_value(field(*line, {"alpha"})),
                      number(field(*line, {"severity"})), plain_text(field(*line, {"verdict"})),
                      plain_text(field(*line, {"champion"}))});
   return all;
@@ -228,7 +228,7 @@ std::vector<Comparison> comparisons(const Json& facts, const char* set) {
   for (const Json* cycle : newest(field(facts, {"cycles"}), kPageCycles)) {
     const Json& scores = field(*cycle, {set});
     const auto time = time_of(field(*cycle, {"started"}));
-    const auto champion = share_of(field(scores, {"champion"})), challenger = share_of(field(scores, {"challenger"}));
+    const auto champion = share_value(field(scores, {"champion"})), challenger = share_value(field(scores, {"challenger"}));
     if (!time || !champion || !challenger) continue;
     Comparison one{*time,
                    "cycle " + plain_text(field(*cycle, {"number"})),

@@ -13,7 +13,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr uint32_t kPurpose = 0x70616972;  // "pair"
+constexpr uint32_t kBootstrapPurpose = 0x70616972;  // "pair"
 constexpr int64_t kLeastStratum = 20;      ///< examples: resampling n within themselves loses 1 / n of their variance
 constexpr int64_t kPooled = INT64_MIN;
 
@@ -79,7 +79,7 @@ class Resampler {
   }
   void draw(uint64_t seed, uint64_t resample, Row& sums) const {
     std::fill(sums.begin(), sums.end(), 0);
-    Draws random(seed, kPurpose, resample);
+    Draws random(seed, kBootstrapPurpose, resample);
     uint64_t position = 0;
     for (size_t s = 0; s < strata_.size(); ++s) {
       int64_t left = size(strata_[s]);

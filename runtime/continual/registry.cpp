@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 #include "runtime/continual/sealed_json.h"
@@ -15,16 +14,12 @@ namespace {
 
 constexpr size_t kAuditLimit = size_t{64} << 20;
 
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
-
 /// A link is neither there nor not there: StorageError.
 bool exists(FileOps& files, const std::string& path) {
   int fd = -1;
   const int error = files.open_plain(path, &fd);
   if (error == ENOENT) return false;
-  require(error, path, "open");
+  require_success(error, path, "open");
   files.close(fd);
   return true;
 }
@@ -42,7 +37,7 @@ auto parsed(const std::string& path, Parse parse) {
 std::vector<std::string> list(FileOps& files, const std::string& path) {
   std::vector<std::string> names;
   const int error = files.list(path, &names);
-  if (error != ENOENT) require(error, path, "list");
+  if (error != ENOENT) require_success(error, path, "list");
   return names;
 }
 
@@ -138,9 +133,9 @@ void make_directories(const Registry& registry) {
   for (const char* part : {"", "/versions", "/cards", "/cycles", "/texts"}) {
     const std::string path = registry.directory() + part;
     const int error = files.make_dir(path);
-    if (error != EEXIST) require(error, path, "create");
+    if (error != EEXIST) require_success(error, path, "create");
   }
-  require(files.sync_dir(registry.directory()), registry.directory(), "sync");
+  require_success(files.sync_dir(registry.directory()), registry.directory(), "sync");
 }
 
 Fence fence_of(RunLock& lock, int64_t highest) {
@@ -216,13 +211,13 @@ void RegistryWriter::add(const std::string& from, Lineage lineage) {
   } else {
     const std::string temporary = versions + "/.tmp-" + version_name(lineage.version);  // one writer: the lock is held
     remove_tree(files, temporary);
-    require(files.make_dir(temporary), temporary, "create");
+    require_success(files.make_dir(temporary), temporary, "create");
     lineage.files = copy_files(files, from, temporary);
     write_file_atomic(files, temporary + "/lineage.json", print_lineage(lineage));
-    require(files.sync_dir(temporary), temporary, "sync");
+    require_success(files.sync_dir(temporary), temporary, "sync");
     require_mine();
-    require(files.rename(temporary, place), place, "create");
-    require(files.sync_dir(versions), versions, "sync");
+    require_success(files.rename(temporary, place), place, "create");
+    require_success(files.sync_dir(versions), versions, "sync");
   }
   write_file_atomic(files, registry_.card(lineage.version), print_lineage(lineage));
 }
@@ -294,8 +289,8 @@ std::vector<int64_t> RegistryWriter::prune(int64_t keep) {
     // Renamed first: a kill in the middle of a removal must not leave a version that lacks files.
     require_mine();
     const std::string place = registry_.version_directory(version), doomed = versions + "/.del-" + version_name(version);
-    require(files.rename(place, doomed), place, "remove");
-    require(files.sync_dir(versions), versions, "sync");  // nor may a power loss take the files before the name
+    require_success(files.rename(place, doomed), place, "remove");
+    require_success(files.sync_dir(versions), versions, "sync");  // nor may a power loss take the files before the name
     remove_tree(files, doomed);
     removed.push_back(version);
   }

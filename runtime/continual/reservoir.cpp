@@ -9,7 +9,7 @@
 namespace fmtrain {
 namespace {
 
-using Stratum = std::vector<std::pair<uint64_t, const Example*>>;  ///< with keyed hashes
+using HashedStratum = std::vector<std::pair<uint64_t, const Example*>>;  ///< with keyed hashes
 
 /// Rounded down also before 1970.
 int64_t period_of(int64_t time, int64_t period) { return time / period - (time % period < 0); }
@@ -20,7 +20,7 @@ uint64_t keyed_hash(const Example& example, uint64_t seed) {
 }
 
 /// Equal keyed hashes of different examples: by content, for the order of memory is none.
-void keep_smallest(Stratum& stratum, int64_t count) {
+void keep_smallest(HashedStratum& stratum, int64_t count) {
   std::sort(stratum.begin(), stratum.end(), [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first < b.first : a.second->hash < b.second->hash;
   });
@@ -50,12 +50,12 @@ Reservoir add_to_reservoir(const Reservoir& before, const std::vector<Example>& 
   auto examples = before.examples;
   examples.insert(examples.end(), fresh.begin(), fresh.end());
   const auto all = unique_examples(std::move(examples));
-  std::map<std::pair<int32_t, int64_t>, Stratum> strata;
+  std::map<std::pair<int32_t, int64_t>, HashedStratum> strata;
   for (const auto& e : all) strata[{e.klass, period_of(e.time, options.period)}].emplace_back(keyed_hash(e, options.seed), &e);
   std::vector<int64_t> sizes;
   for (const auto& [key, stratum] : strata) sizes.push_back(static_cast<int64_t>(stratum.size()));
   Reservoir kept{{}, std::min(before.quota, largest_quota(sizes, options.capacity))};
-  Stratum chosen;
+  HashedStratum chosen;
   for (auto& [key, stratum] : strata) {
     keep_smallest(stratum, std::max<int64_t>(kept.quota, 1));
     chosen.insert(chosen.end(), stratum.begin(), stratum.end());

@@ -20,7 +20,7 @@ namespace fmtrain {
 namespace {
 
 constexpr int64_t kFromChampionInARow = 4, kLeastWindow = DriftOptions{}.least_window;
-constexpr const char* kNoLabel = "(none)";  ///< of texts that came without; a file of texts has one for each
+constexpr const char* kWithoutLabel = "(none)";  ///< of texts that came without; a file of texts has one for each
 
 Fence cycles_fence(Registry& registry, RunLock& lock) { return fence_of(lock, Cycles(registry, {}).highest_fence()); }
 
@@ -123,7 +123,7 @@ ContinualAnswer ContinualRunner::init(const std::string& model, const std::strin
 std::string ContinualRunner::write_texts(const char* name, std::vector<RawText> texts) {
   if (config_.model.task == Task::kSequenceClassification)
     for (auto& text : texts)
-      if (text.label.empty()) text.label = kNoLabel;
+      if (text.label.empty()) text.label = kWithoutLabel;
   const std::string path = registry_.directory() + "/cycles/" + name + raw_extension(config_.model.task);
   write_file_atomic(posix_files(), path, write_raw(texts, config_.model.task));
   return path;

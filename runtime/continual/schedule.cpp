@@ -11,7 +11,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
+constexpr int64_t kMinute = 60, kWholeDay = 24 * 60 * kMinute;
 constexpr int64_t kHorizon = 8 * 366 + 1;  ///< days: 29 February may be eight years away
 
 struct Field {
@@ -32,7 +32,7 @@ const std::array<Field, 5> kFields{
                     std::to_string(field.last) + "); write manual, daily, weekly, or five fields as in crontab: 30 2 * * 1-5");
 }
 
-int number(const Field& field, const std::string& text, int first, int last) {
+int whole_number(const Field& field, const std::string& text, int first, int last) {
   std::string lower = text;
   for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   for (size_t i = 0; i < field.names.size(); ++i)
@@ -49,12 +49,12 @@ void add_part(const Field& field, const std::string& part, std::bitset<N>& set) 
   const auto slash = part.find('/');
   const std::string range = part.substr(0, slash);
   const int step =
-      slash == std::string::npos ? 1 : number({field.name, 1, field.last, {}}, part.substr(slash + 1), 1, field.last);
+      slash == std::string::npos ? 1 : whole_number({field.name, 1, field.last, {}}, part.substr(slash + 1), 1, field.last);
   const auto dash = range.find('-');
   int first = field.first, last = field.last;
   if (range != "*") {
-    first = number(field, range.substr(0, dash), field.first, field.last);
-    last = dash != std::string::npos    ? number(field, range.substr(dash + 1), field.first, field.last)
+    first = whole_number(field, range.substr(0, dash), field.first, field.last);
+    last = dash != std::string::npos    ? whole_number(field, range.substr(dash + 1), field.first, field.last)
            : slash != std::string::npos ? field.last
                                         : first;
     if (last < first) fail(field, part);
@@ -102,12 +102,12 @@ bool CycleSchedule::day_fits(int64_t day) const {
 std::optional<int64_t> CycleSchedule::next(int64_t after) const {
   if (manual_) return std::nullopt;
   const int64_t first = after - (after % kMinute + kMinute) % kMinute + kMinute;  // whole minute after `after`
-  const int64_t first_day = first / kDay - (first % kDay < 0);
+  const int64_t first_day = first / kWholeDay - (first % kWholeDay < 0);
   for (int64_t day = first_day; day < first_day + kHorizon; ++day) {
     if (!day_fits(day)) continue;
-    for (int64_t minute = day == first_day ? (first - day * kDay) / kMinute : 0; minute < kDay / kMinute; ++minute)
+    for (int64_t minute = day == first_day ? (first - day * kWholeDay) / kMinute : 0; minute < kWholeDay / kMinute; ++minute)
       if (hours_.test(static_cast<size_t>(minute / 60)) && minutes_.test(static_cast<size_t>(minute % 60)))
-        return day * kDay + minute * kMinute;
+        return day * kWholeDay + minute * kMinute;
   }
   return std::nullopt;
 }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kLimit = size_t{64} << 20;
 constexpr std::string_view kMark = ",\"sha256\":\"", kEnd = "\"}\n";
-constexpr size_t kDigits = 64;
+constexpr size_t kHashDigits = 64;
 
 [[noreturn]] void wrong(const char* name, const char* what) { throw std::runtime_error(std::string(name) + " " + what); }
 
@@ -39,11 +39,11 @@ std::string seal_readable(const Json& record, const std::function<void(const Jso
 }
 
 Json unseal(std::string_view text) {
-  constexpr size_t tail = kMark.size() + kDigits + kEnd.size();
+  constexpr size_t tail = kMark.size() + kHashDigits + kEnd.size();
   if (text.size() <= tail) throw std::runtime_error("too short");
   const auto content = text.substr(0, text.size() - tail), rest = text.substr(text.size() - tail);
   if (!rest.starts_with(kMark) || !rest.ends_with(kEnd)) throw std::runtime_error("does not end with its SHA-256");
-  if (rest.substr(kMark.size(), kDigits) != sha256_hex(content.data(), content.size()))
+  if (rest.substr(kMark.size(), kHashDigits) != sha256_hex(content.data(), content.size()))
     throw std::runtime_error("does not match its own SHA-256");
   // Only now: of what is parsed every byte is known to be what was written.
   Json record = parse_json(text, {kLimit, 16});
@@ -86,7 +86,7 @@ int64_t whole_of(const Json& record, const char* name, int64_t first, int64_t la
 
 std::string sha256_of(const Json& record, const char* name, bool may_be_empty) {
   auto text = text_of(record, name);
-  const bool digits = text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+  const bool digits = text.size() == kHashDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!digits && !(may_be_empty && text.empty())) wrong(name, "is not a SHA-256");
   return text;
 }

@@ -10,15 +10,16 @@
 namespace fmtrain {
 namespace {
 
-using Kind = Slice::Kind;
+using SliceKind = Slice::Kind;
 constexpr int64_t kMostWords = 1'000'000;
 
 struct Form {
   std::string_view begin;
-  Kind kind;
+  SliceKind kind;
 };
 constexpr Form kForms[] = {
-    {"label=", Kind::kLabel}, {"words>=", Kind::kAtLeast}, {"words<", Kind::kFewer}, {"contains=", Kind::kContains}};
+    {"label=", SliceKind::kLabel}, {"words>=", SliceKind::kAtLeast}, {"words<", SliceKind::kFewer},
+    {"contains=", SliceKind::kContains}};
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -45,8 +46,8 @@ Slice parse_slice(const std::string& text) {
     if (!text.starts_with(form.begin)) continue;
     const auto rest = std::string_view(text).substr(form.begin.size());
     if (rest.empty()) refuse(text, "has nothing behind its sign");
-    if (form.kind == Kind::kLabel) return {text, form.kind, std::string(rest), 0};
-    if (form.kind == Kind::kContains) return {text, form.kind, lower(rest), 0};
+    if (form.kind == SliceKind::kLabel) return {text, form.kind, std::string(rest), 0};
+    if (form.kind == SliceKind::kContains) return {text, form.kind, lower(rest), 0};
     return {text, form.kind, "", parse_words(text, rest)};
   }
   refuse(text, "is no slice: write label=NAME, words>=N, words<N or contains=WORD");
@@ -59,7 +60,7 @@ bool in_word(char c) {
   return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80;
 }
 
-int64_t words_of(const RawText& raw, Task task) {
+int64_t count_words(const RawText& raw, Task task) {
   if (task == Task::kTokenClassification) return std::ssize(raw.words);
   int64_t words = 0;
   bool blank = true;
@@ -88,13 +89,13 @@ bool has_label(const RawText& raw, const std::string& name, Task task) {
 
 bool holds(const Slice& slice, const RawText& raw, Task task) {
   switch (slice.kind) {
-    case Kind::kLabel:
+    case SliceKind::kLabel:
       return has_label(raw, slice.text, task);
-    case Kind::kAtLeast:
-      return words_of(raw, task) >= slice.words;
-    case Kind::kFewer:
-      return words_of(raw, task) < slice.words;
-    case Kind::kContains:
+    case SliceKind::kAtLeast:
+      return count_words(raw, task) >= slice.words;
+    case SliceKind::kFewer:
+      return count_words(raw, task) < slice.words;
+    case SliceKind::kContains:
       return stands_in(slice.text, lower(plain_text(raw, task)));
   }
   return false;

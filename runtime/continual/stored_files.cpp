@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <functional>
 
 #include "runtime/errors.h"
@@ -13,15 +12,11 @@ namespace {
 
 constexpr int64_t kPiece = 4 << 20;
 
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
-
 /// Hashes a file, and hands each piece on.
 StoredFile pass(FileOps& files, const std::string& path, const std::string& name,
                 const std::function<void(const char*, size_t)>& piece) {
   int fd = -1;
-  require(files.open_plain(path, &fd), path, "open");
+  require_success(files.open_plain(path, &fd), path, "open");
   StoredFile file{name, "", 0};
   Sha256 hash;
   int error = files.size(fd, &file.bytes);
@@ -40,14 +35,14 @@ StoredFile pass(FileOps& files, const std::string& path, const std::string& name
     throw;
   }
   files.close(fd);
-  require(error, path, "read");
+  require_success(error, path, "read");
   file.sha256 = hash.hex();
   return file;
 }
 
 StoredFile copy_file(FileOps& files, const std::string& from, const std::string& to, const std::string& name) {
   int fd = -1;
-  require(files.create_exclusive(to, &fd), to, "create");
+  require_success(files.create_exclusive(to, &fd), to, "create");
   int error = 0;
   StoredFile file;
   try {
@@ -59,7 +54,7 @@ StoredFile copy_file(FileOps& files, const std::string& from, const std::string&
   }
   if (!error) error = files.fsync(fd);
   const int closed = files.close(fd);
-  require(error ? error : closed, to, "write");
+  require_success(error ? error : closed, to, "write");
   return file;
 }
 
@@ -71,7 +66,7 @@ StoredFile hash_file(FileOps& files, const std::string& directory, const std::st
 
 std::vector<StoredFile> copy_files(FileOps& files, const std::string& from, const std::string& to) {
   std::vector<std::string> names;
-  require(files.list(from, &names), from, "list");
+  require_success(files.list(from, &names), from, "list");
   std::sort(names.begin(), names.end());
   std::vector<StoredFile> copied;
   for (const auto& name : names) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "runtime/continual/incoming_files.h"
@@ -23,10 +22,6 @@ constexpr int64_t kLastBatch = 999'999;
 constexpr const char* kNoLabel = "-";
 
 constexpr std::array<TextRole, 4> kRoles{TextRole::kTrain, TextRole::kValidation, TextRole::kCore, TextRole::kIncoming};
-
-void require(int error, const std::string& path, const char* action) {
-  if (error) throw StorageError(path + ": cannot " + action + ": " + std::strerror(error));
-}
 
 Json record_of(const StoredBatch& batch, Task task) {
   return {{"format", 1},
@@ -106,7 +101,7 @@ std::string TextStore::content_file(int64_t number) const {
 std::vector<StoredBatch> TextStore::batches() const {
   const std::string folder = directory_ + "/texts";
   std::vector<std::string> names;
-  if (const int error = files_.list(folder, &names); error != ENOENT) require(error, folder, "list");
+  if (const int error = files_.list(folder, &names); error != ENOENT) require_success(error, folder, "list");
   std::vector<StoredBatch> found;
   for (const auto& name : names) {  // sorted
     const int64_t number = record_number(name);
@@ -180,11 +175,11 @@ TextStore::Taken TextStore::take(const std::string& incoming, Format format, con
 
 void TextStore::make_folder() const {
   const std::string folder = directory_ + "/texts";
-  if (const int error = files_.make_dir(folder); error != EEXIST) require(error, folder, "create");
+  if (const int error = files_.make_dir(folder); error != EEXIST) require_success(error, folder, "create");
   int fd = -1;
-  require(files_.open_plain(folder, &fd), folder, "open");
+  require_success(files_.open_plain(folder, &fd), folder, "open");
   files_.close(fd);
-  require(files_.sync_dir(directory_), directory_, "sync");
+  require_success(files_.sync_dir(directory_), directory_, "sync");
   remove_temporaries(files_, folder, [](const std::string& name) {
     const size_t dot = name.find('.');
     return dot != std::string::npos && version_of(name.substr(0, dot)) != 0;

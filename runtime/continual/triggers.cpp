@@ -7,8 +7,8 @@
 namespace fmtrain {
 namespace {
 
-constexpr double kLeastDrop = 0.02, kZ95 = 1.6448536269514722;
-constexpr int64_t kLeastNew = 1000, kWeek = 7 * 24 * 60 * 60;
+constexpr double kTriggerDrop = 0.02, kOneSided95 = 1.6448536269514722;
+constexpr int64_t kLeastNew = 1000, kBrakeWeek = 7 * 24 * 60 * 60;
 
 double hours(int64_t seconds) { return static_cast<double>(seconds) / 3600; }
 
@@ -60,14 +60,14 @@ const char* trigger_name(TriggerKind kind) {
 }
 
 double drop_lcb95(const Estimate& before, const Estimate& now) {
-  return before.value - now.value - kZ95 * std::hypot(before.standard_error, now.standard_error);
+  return before.value - now.value - kOneSided95 * std::hypot(before.standard_error, now.standard_error);
 }
 
 std::optional<TriggerKind> triggered(const TriggerInputs& in, const CycleSchedule& schedule, int64_t now) {
   // By how sure each is that a cycle is needed; the order shows in the record only, for one trigger is enough.
   if (in.manual) return TriggerKind::kManual;
   if (in.drift_alarm) return TriggerKind::kDrift;
-  if (in.accuracy_drop_lcb > kLeastDrop) return TriggerKind::kAccuracyDrop;
+  if (in.accuracy_drop_lcb > kTriggerDrop) return TriggerKind::kAccuracyDrop;
   if (in.estimated_drop) return TriggerKind::kEstimatedDrop;
   if (in.new_labelled >= std::max(kLeastNew, (in.train_examples + 9) / 10)) return TriggerKind::kNewData;
   if (schedule.due(in.last_cycle, now)) return TriggerKind::kSchedule;
@@ -78,7 +78,7 @@ std::string braked(const std::vector<PastCycle>& history, const Brakes& brakes, 
   int64_t recent = 0;
   double gpu_hours = 0;
   for (const auto& cycle : history)
-    if (now - cycle.started < kWeek) {
+    if (now - cycle.started < kBrakeWeek) {
       ++recent;
       gpu_hours += cycle.gpu_hours;
     }

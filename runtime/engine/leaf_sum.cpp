@@ -12,14 +12,14 @@ namespace fmtrain {
 namespace {
 
 /// Elements one thread takes at a time.
-constexpr int64_t kGrain = 64 * 1024;
+constexpr int64_t kSumGrain = 64 * 1024;
 
 /// to (+)= from in one pass, whatever type widens to fp32; the rare shapes and a GPU are left to ATen.
 void combine(const at::Tensor& to, const at::Tensor& from, bool adds) {
   const bool plain = to.is_cpu() && from.is_cpu() && from.is_contiguous() && from.numel() == to.numel();
   const auto run = [&]<class A>(const A* values) {
     const auto& kernels = kernels_of<A>();
-    at::parallel_for(0, to.numel(), kGrain, [&, target = to.data_ptr<float>()](int64_t first, int64_t last) {
+    at::parallel_for(0, to.numel(), kSumGrain, [&, target = to.data_ptr<float>()](int64_t first, int64_t last) {
       (adds ? kernels.add_to_sums : kernels.put_in_sums)(values + first, last - first, target + first);
     });
   };

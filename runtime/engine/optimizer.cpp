@@ -191,12 +191,12 @@ at::Tensor Optimizer::low_of(const Part& part) const {
 }
 
 void Optimizer::swap_average(const at::Tensor& values) {
-  constexpr int64_t kPiece = 1 << 20;  // elements that are held twice meanwhile
+  constexpr int64_t kGathered = 1 << 20;  // elements that are held twice meanwhile
   const auto& averages = state_named("ema/");
   int64_t at_state = 0;
   for (const auto& range : owned_)
     for (int64_t first = range.first, n; first < range.last; first += n, at_state += n) {
-      n = std::min(kPiece, range.last - first);
+      n = std::min(kGathered, range.last - first);
       const auto value = values.narrow(0, first, n), average = averages.narrow(0, at_state, n), kept = value.clone();
       value.copy_(average);
       average.copy_(kept);

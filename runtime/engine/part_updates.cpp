@@ -11,12 +11,12 @@ namespace fmtrain {
 namespace {
 
 /// Elements one thread takes at a time.
-constexpr int64_t kGrain = 64 * 1024;
+constexpr int64_t kUpdateGrain = 64 * 1024;
 
 /// Calls use(first, count) for pieces of what `tensor` holds, on all threads.
 template <class Use>
 void in_parallel(const at::Tensor& tensor, const Use& use) {
-  at::parallel_for(0, tensor.numel(), kGrain, [&](int64_t from, int64_t to) { use(from, to - from); });
+  at::parallel_for(0, tensor.numel(), kUpdateGrain, [&](int64_t from, int64_t to) { use(from, to - from); });
 }
 
 float* data(const at::Tensor& tensor) { return tensor.data_ptr<float>(); }

@@ -22,7 +22,7 @@ constexpr size_t kHost = 64;  ///< bytes of a name
 int64_t ranks_of(const std::vector<int>& nodes, int node) { return std::count(nodes.begin(), nodes.end(), node); }
 
 /// A line a node: its host, and its ranks.
-std::string table_of(Communicator& world, const std::vector<int>& nodes, const std::string& host) {
+std::string node_table(Communicator& world, const std::vector<int>& nodes, const std::string& host) {
   const auto hosts = gather_rows(world, host, kHost);
   std::map<int, std::string> lines;
   for (size_t r = 0; r < nodes.size(); ++r) {
@@ -52,7 +52,7 @@ ShardGroups::ShardGroups(Communicator& world, ShardGroup group, const std::strin
   if (const auto fault = uneven_nodes(nodes); !fault.empty())
     throw ConfigError("engine.shard_group: node needs the same power of two of ranks on every host, one after the other, but " +
                       fault + "; start it so (mpirun: --map-by ppr:N:node; srun: --ntasks-per-node=N --distribution=block), " +
-                      "or use world" + table_of(world, nodes, host));
+                      "or use world" + node_table(world, nodes, host));
   const auto each = static_cast<int>(ranks_of(nodes, nodes[0]));
   within_ = &world.split(world.rank() / each, Group::kNode);
   across_ = &world.split(world.rank() % each, Group::kAcross);

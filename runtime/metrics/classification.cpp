@@ -51,7 +51,7 @@ std::vector<Tally> ClassCounts::classes(std::span<const int64_t> texts) const {
 
 namespace {
 
-Json confusion_json(const ClassCounts& counts) {
+Json class_confusion_json(const ClassCounts& counts) {
   std::map<std::pair<int64_t, int64_t>, int64_t> cells;
   for (int64_t text = 0; text < counts.texts(); ++text)
     if (const auto pair = counts.pair(text); pair.first >= 0) ++cells[pair];
@@ -94,7 +94,7 @@ Agreement agreement(const std::vector<Tally>& classes) {
   return result;
 }
 
-Json intervals(const ClassCounts& counts, int64_t resamples, uint64_t seed) {
+Json class_intervals(const ClassCounts& counts, int64_t resamples, uint64_t seed) {
   return intervals_json(counts.texts(), resamples, seed, {"f1", "accuracy", "macro_f1"},
                         [&](std::span<const int64_t> drawn, std::span<double> values) {
                           const Averages all = averages(counts.classes(drawn));
@@ -126,12 +126,12 @@ Json metrics_of(const ClassCounts& counts, int64_t bootstrap, uint64_t seed) {
             {"kappa", agree.kappa},
             {"undefined", all.undefined},
             {"texts", all.truth}}},
-          {"intervals", intervals(counts, bootstrap, seed)},
+          {"intervals", class_intervals(counts, bootstrap, seed)},
           {"per_label", label_rows(counts.labels(), classes)},
           {"averages",
            {accuracy_row(all.micro.f1, all.truth), average_row("macro avg", all.macro, all.truth),
             average_row("weighted avg", all.weighted, all.truth)}},
-          {"confusion", confusion_json(counts)}};
+          {"confusion", class_confusion_json(counts)}};
 }
 
 }  // namespace fmtrain

@@ -22,7 +22,7 @@ Json token_rows(const std::vector<std::string>& labels, const std::vector<Tally>
   return rows;
 }
 
-Json confusion_json(const TaggingCounts& counts) {
+Json tag_confusion_json(const TaggingCounts& counts) {
   const auto& labels = counts.tags().labels();
   Json cells = Json::array();
   for (size_t gold = 0; gold < labels.size(); ++gold)
@@ -32,7 +32,7 @@ Json confusion_json(const TaggingCounts& counts) {
   return {{"labels", labels}, {"cells", std::move(cells)}};
 }
 
-Json intervals(const TaggingCounts& counts, int64_t resamples, uint64_t seed) {
+Json tagging_intervals(const TaggingCounts& counts, int64_t resamples, uint64_t seed) {
   const auto groups = static_cast<size_t>(counts.groups());
   std::vector<const char*> names{"f1", "accuracy"};
   if (groups == counts.tags().types().size()) names.push_back("macro_f1");
@@ -80,12 +80,12 @@ Json metrics_of(const TaggingCounts& counts, int64_t bootstrap, uint64_t seed) {
             {"entities", strict.truth},
             {"words", all.truth},
             {"texts", counts.texts()}}},
-          {"intervals", intervals(counts, bootstrap, seed)},
+          {"intervals", tagging_intervals(counts, bootstrap, seed)},
           {"per_label", label_rows(tags.types(), strict_types)},
           {"averages", average_rows(strict)},
           {"lenient", {{"per_label", label_rows(tags.types(), lenient_types)}, {"averages", average_rows(lenient)}}},
           {"token_report", token_rows(tags.labels(), words, all, inside)},
-          {"confusion", confusion_json(counts)}};
+          {"confusion", tag_confusion_json(counts)}};
 }
 
 }  // namespace fmtrain

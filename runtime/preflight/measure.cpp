@@ -17,7 +17,7 @@ constexpr size_t kAgain = 8;       ///< pairs that are measured again
 constexpr int kTries = 3;
 
 /// What a asks b for.
-struct Order {
+struct PairOrder {
   enum Kind : int64_t { kPing, kPush, kPull, kEnd } kind;
   int64_t bytes;
 };
@@ -26,13 +26,13 @@ struct Order {
 void serve(PairChannel& channel, int a, const MeasureClocks& clocks) {
   std::vector<char> bulk;
   for (;;) {
-    Order order{};
+    PairOrder order{};
     channel.receive(&order, sizeof order, a);
     const double wall = clocks.wall();
-    if (order.kind == Order::kEnd) return;
+    if (order.kind == PairOrder::kEnd) return;
     bulk.resize(std::max(bulk.size(), static_cast<size_t>(order.bytes)));
-    if (order.kind == Order::kPush) channel.receive(bulk.data(), order.bytes, a);
-    if (order.kind == Order::kPull) channel.send(bulk.data(), order.bytes, a);
+    if (order.kind == PairOrder::kPush) channel.receive(bulk.data(), order.bytes, a);
+    if (order.kind == PairOrder::kPull) channel.send(bulk.data(), order.bytes, a);
     else channel.send(&wall, sizeof wall, a);
   }
 }
@@ -48,7 +48,7 @@ class Asker {
     for (int i = 0; i < 20 && (i < 3 || clocks_.steady() - start < kPatience); ++i) {
       const double began = clocks_.steady(), wall = clocks_.wall();
       double theirs = 0;
-      order({Order::kPing, 0});
+      order({PairOrder::kPing, 0});
       channel_.receive(&theirs, sizeof theirs, b_);
       const double took = clocks_.steady() - began;
       if (took >= shortest) continue;
@@ -59,7 +59,7 @@ class Asker {
   }
 
   /// GB/s of messages one way: the best, for a busy machine makes some late.
-  double rate(Order::Kind kind, double round_trip) {
+  double rate(PairOrder::Kind kind, double round_trip) {
     double best = 0;
     const double start = clocks_.steady();
     for (int64_t bytes = kSmallest;;) {
@@ -72,18 +72,18 @@ class Asker {
     }
   }
 
-  void end() { order({Order::kEnd, 0}); }
+  void end() { order({PairOrder::kEnd, 0}); }
 
  private:
-  void transfer(Order::Kind kind, int64_t bytes) {
+  void transfer(PairOrder::Kind kind, int64_t bytes) {
     bulk_.resize(static_cast<size_t>(bytes));
     order({kind, bytes});
-    if (kind == Order::kPush) channel_.send(bulk_.data(), bytes, b_);
+    if (kind == PairOrder::kPush) channel_.send(bulk_.data(), bytes, b_);
     double answer = 0;
-    if (kind == Order::kPull) channel_.receive(bulk_.data(), bytes, b_);
+    if (kind == PairOrder::kPull) channel_.receive(bulk_.data(), bytes, b_);
     else channel_.receive(&answer, sizeof answer, b_);
   }
-  void order(Order what) { channel_.send(&what, sizeof what, b_); }
+  void order(PairOrder what) { channel_.send(&what, sizeof what, b_); }
 
   PairChannel& channel_;
   int b_;
@@ -140,7 +140,7 @@ PairFigures measure_pair(PairChannel& channel, int a, int b, int me, const Measu
   }
   Asker asker(channel, b, clocks);
   asker.ping(figures);
-  figures.rate = std::min(asker.rate(Order::kPush, 2 * figures.latency), asker.rate(Order::kPull, 2 * figures.latency));
+  figures.rate = std::min(asker.rate(PairOrder::kPush, 2 * figures.latency), asker.rate(PairOrder::kPull, 2 * figures.latency));
   asker.end();
   return figures;
 }

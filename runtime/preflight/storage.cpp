@@ -18,7 +18,7 @@ namespace fmtrain {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int64_t kBlock = 4 << 20, kMost = 64 << 20;
+constexpr int64_t kBlock = 4 << 20, kMostWritten = 64 << 20;
 constexpr double kLongest = 2;                      ///< seconds of writing
 constexpr std::chrono::seconds kVisible{5};         ///< until another host must see a file
 constexpr const char* kFix = "choose another run.dir, on storage that all hosts can write";
@@ -90,7 +90,7 @@ class Probe {
     int fd = -1;
     const double start = now();
     if (!tried(files_.create_exclusive(written(rank_), &fd), "create a file")) return;
-    while (bytes_ < kMost && now() - start < kLongest &&
+    while (bytes_ < kMostWritten && now() - start < kLongest &&
            tried(files_.write(fd, block.data_ptr(), static_cast<size_t>(kBlock)), "write"))
       bytes_ += kBlock;
     tried(files_.fsync(fd), "fsync");

@@ -43,7 +43,7 @@ std::string row(const std::string& first, const std::string& name, const std::st
   return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 
-std::string split_table(const char* split, const Json& before, const Json& after) {
+std::string split_text(const char* split, const Json& before, const Json& after) {
   std::string out = row(split, "metric, %", "before (95 %)", "after (95 %)", "change");
   for (const char* name : {"f1", "precision", "recall", "accuracy", "macro_f1", "lenient_f1", "token_f1"}) {
     auto b = metric(before, name), a = metric(after, name);
@@ -72,7 +72,7 @@ Json rows_with(const Json& rows, const char* key) {
   return kept;
 }
 
-std::string scores_table(const std::string& title, const Json& labels, const Json& averages) {
+std::string scores_text(const std::string& title, const Json& labels, const Json& averages) {
   const Json rows = rows_with(labels, "label");
   return rows.empty() ? "" : title + "\n" + report_table(rows, rows_with(averages, "average")) + "\n";
 }
@@ -80,9 +80,9 @@ std::string scores_table(const std::string& title, const Json& labels, const Jso
 std::string label_tables(const char* split, const Json& after) {
   const Json& words = field(after, {"token_report"});
   const std::string of = std::string(", ") + split;
-  return scores_table((words.is_array() ? "entities, strict IOB2" : "classes") + of, field(after, {"per_label"}),
-                      field(after, {"averages"})) +
-         scores_table("words, O included (micro avg: without O)" + of, words, words);
+  return scores_text((words.is_array() ? "entities, strict IOB2" : "classes") + of, field(after, {"per_label"}),
+                     field(after, {"averages"})) +
+         scores_text("words, O included (micro avg: without O)" + of, words, words);
 }
 
 /// "name      a, b, c"; "" without parts.
@@ -140,7 +140,7 @@ std::string report_text(const Json& report) {
   for (const char* split : {"validation", "test"}) {
     const Json& after = field(report, {"after", split});
     if (!after.is_object()) continue;
-    out += split_table(split, field(report, {"before", split}), after);
+    out += split_text(split, field(report, {"before", split}), after);
     last = split;
   }
   if (last) out += label_tables(last, field(report, {"after", last}));

@@ -140,7 +140,7 @@ std::string axes(const Frame& frame, const std::string& x_name) {
 }
 
 /// One polyline for each stretch without gaps. A lone point is drawn twice: the round end of the line makes it a dot.
-std::string line(const Frame& frame, const Series& series) {
+std::string polylines(const Frame& frame, const Series& series) {
   std::string out, stretch;
   int count = 0;
   const auto flush = [&] {
@@ -233,7 +233,7 @@ std::string svg_plot(const Plot& plot) {
   if (!any) return "";
   std::string lines, marks;
   for (const Series& series : plot.series) {
-    if (series.line) lines += line(frame, series);
+    if (series.line) lines += polylines(frame, series);
     marks += uprights(frame, series);
     if (series.dots) marks += dots(frame, series, plot.x_name);
   }

@@ -14,7 +14,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kLargestFile = 16u << 20, kRows = 10'000;
+constexpr size_t kLargestResult = 16u << 20, kRows = 10'000;
 constexpr const char* kFigures[] = {"samples_per_s", "tokens_per_s", "step_s", "efficiency", "product_share", "slowest"};
 
 [[noreturn]] void refuse(const std::string& where, const std::string& what) { throw DataError(where + ": " + what); }
@@ -146,7 +146,7 @@ std::string row_head(const Json& row) {
 Json read_scaling(const std::string& path) {
   Json all;
   try {
-    all = parse_json(read_file(posix_files(), path, kLargestFile, Links::kRefuse), {kLargestFile, 16});
+    all = parse_json(read_file(posix_files(), path, kLargestResult, Links::kRefuse), {kLargestResult, 16});
   } catch (const StorageError&) {
     throw;
   } catch (const std::runtime_error& error) {

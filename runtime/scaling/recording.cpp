@@ -36,7 +36,7 @@ struct Sums {
   double rest = 0;
 };
 
-void add_update(Sums& sums, std::vector<RecordedCall> calls, double backward) {
+void add_recorded_update(Sums& sums, std::vector<RecordedCall> calls, double backward) {
   double end = calls.front().awaited;
   for (const RecordedCall& call : calls) end = std::min(end, call.awaited);
   std::sort(calls.begin(), calls.end(), [](const RecordedCall& a, const RecordedCall& b) { return a.issued < b.issued; });
@@ -53,7 +53,7 @@ void add_update(Sums& sums, std::vector<RecordedCall> calls, double backward) {
 }
 
 template <class Figure>
-double median_of(const std::map<int64_t, Update>& updates, const Figure& figure) {
+double median_over(const std::map<int64_t, Update>& updates, const Figure& figure) {
   std::vector<double> values;
   for (const auto& [at, update] : updates) values.push_back(figure(update));
   return spread_of(std::move(values)).median;
@@ -64,7 +64,7 @@ double median_of(const std::map<int64_t, Update>& updates, const Figure& figure)
 /// the median update, to which predictions are compared, does not (Rousseeuw & Croux, "Alternatives to the median absolute deviation", 1993).
 double jitter_of(const std::map<int64_t, Update>& updates, double usual_compute, double mean_tokens) {
   const double usual = usual_compute / mean_tokens;
-  return 1.4826 * median_of(updates, [&](const Update& u) { return std::abs(u.compute / u.tokens - usual) * mean_tokens; });
+  return 1.4826 * median_over(updates, [&](const Update& u) { return std::abs(u.compute / u.tokens - usual) * mean_tokens; });
 }
 
 void add_work(Timeline& t, const std::map<int64_t, Update>& updates, int64_t leaves_of_rank) {
@@ -72,12 +72,12 @@ void add_work(Timeline& t, const std::map<int64_t, Update>& updates, int64_t lea
     t.samples += u.samples / static_cast<double>(updates.size());
     t.tokens += u.tokens / static_cast<double>(updates.size());
   }
-  const double compute = t.tokens * median_of(updates, [](const Update& u) { return u.compute / u.tokens; });
+  const double compute = t.tokens * median_over(updates, [](const Update& u) { return u.compute / u.tokens; });
   const double leaf = compute / static_cast<double>(leaves_of_rank);
   t.forward = leaf * (1 - kBackward);
   t.backward = leaf * kBackward;
-  t.optimizer = median_of(updates, [](const Update& u) { return u.optimizer; });
-  t.other = median_of(updates, [](const Update& u) { return u.other; });
+  t.optimizer = median_over(updates, [](const Update& u) { return u.optimizer; });
+  t.other = median_over(updates, [](const Update& u) { return u.other; });
   t.jitter = jitter_of(updates, compute, t.tokens);
 }
 
@@ -101,7 +101,7 @@ Timeline timeline_of(const Recording& r, const std::vector<Json>& log, int64_t w
   for (const RecordedCall& call : r.calls)
     if (updates.contains(call.update)) calls[call.update].push_back(call);
   Sums sums;
-  for (const auto& [at, of_update] : calls) add_update(sums, of_update, t.backward);
+  for (const auto& [at, of_update] : calls) add_recorded_update(sums, of_update, t.backward);
   const double n = static_cast<double>(std::max<size_t>(1, calls.size()));
   double ready = 0;
   for (const Bucket& sum : sums.buckets) t.buckets.push_back({sum.bytes / n, ready = std::max(ready, sum.ready / n)});

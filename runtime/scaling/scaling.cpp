@@ -88,7 +88,7 @@ double largest(const ByRepetition& runs, double MeasuredRun::*bytes) {
   return most;
 }
 
-Json row_of(const std::string& mode, const ByRepetition& found, const ScalingPlan& plan) {
+Json measured_row(const std::string& mode, const ByRepetition& found, const ScalingPlan& plan) {
   const MeasuredRun& one = *found.begin()->second;
   Json row{{"mode", mode},           {"ranks", one.ranks},   {"hosts", one.hosts},
            {"threads", one.threads}, {"global", one.global}, {"oversubscribed", oversubscribed(one, plan.cores)}};
@@ -106,7 +106,7 @@ Json row_of(const std::string& mode, const ByRepetition& found, const ScalingPla
   return row;
 }
 
-Json rows_of(const ScalingPlan& plan, const std::vector<MeasuredRun>& runs) {
+Json measured_rows(const ScalingPlan& plan, const std::vector<MeasuredRun>& runs) {
   Json rows = Json::array();
   for (const std::string mode : {"strong", "weak"}) {
     if (!(mode == "strong" ? plan.strong : plan.weak)) continue;
@@ -114,7 +114,7 @@ Json rows_of(const ScalingPlan& plan, const std::vector<MeasuredRun>& runs) {
     for (const int ranks : plan.ranks) {
       const auto found = runs_of(runs, ranks, global_of(plan, mode, ranks));
       if (found.empty()) continue;
-      Json row = row_of(mode, found, plan);
+      Json row = measured_row(mode, found, plan);
       add_efficiency(row, found, base);
       rows.push_back(std::move(row));
     }
@@ -122,13 +122,13 @@ Json rows_of(const ScalingPlan& plan, const std::vector<MeasuredRun>& runs) {
   return rows;
 }
 
-std::string name_of(const MeasuredRun& run) {
+std::string run_name(const MeasuredRun& run) {
   return std::to_string(run.ranks) + " ranks, repetition " + std::to_string(run.repetition);
 }
 
 /// "" when both have the same bits.
 std::string difference(const MeasuredRun& a, const MeasuredRun& b) {
-  const std::string both = "global batch " + std::to_string(a.global) + ": " + name_of(a) + " and " + name_of(b);
+  const std::string both = "global batch " + std::to_string(a.global) + ": " + run_name(a) + " and " + run_name(b);
   const size_t steps = std::min(a.losses.size(), b.losses.size());
   for (size_t i = 0; i < steps; ++i)
     if (a.losses[i] != b.losses[i])
@@ -204,7 +204,7 @@ Json scaling_json(const ScalingPlan& plan, const std::vector<MeasuredRun>& runs,
   all["definitions"] = definitions();
   all["equal"] = different.empty();
   all["differences"] = different;
-  all["rows"] = rows_of(plan, runs);
+  all["rows"] = measured_rows(plan, runs);
   all["runs"] = Json::array();
   for (const auto& run : runs) all["runs"].push_back(run_json(run));
   return all;

@@ -39,7 +39,7 @@ double most_ranks(const Json& scaling) {
 }
 
 /// A figure of all rows of a mode that have it, times `factor`.
-Series series_of(const Json& scaling, const Kind& kind, const char* name, double factor, const char* unit) {
+Series figure_series(const Json& scaling, const Kind& kind, const char* name, double factor, const char* unit) {
   Series series{.css = kind.css, .points = {}, .dots = true, .digits = 1, .unit = unit};
   for (const Json& row : rows_of(scaling)) {
     const auto value = [&](const char* which) { return number(field(row, {name, which})); };
@@ -65,7 +65,7 @@ Plot efficiency_plot(const Json& scaling) {
   Plot plot = plot_of("Efficiency by number of ranks, percent", scaling);
   double most = 100;
   for (const Kind& kind : kKinds) {
-    plot.series.push_back(series_of(scaling, kind, "efficiency", 100, " %"));
+    plot.series.push_back(figure_series(scaling, kind, "efficiency", 100, " %"));
     for (const Upright& upright : plot.series.back().uprights) most = std::max(most, upright.high);
   }
   plot.series.push_back({.css = "limit", .points = {{0, 100}, {most_ranks(scaling) + 1, 100}}});
@@ -85,7 +85,7 @@ std::string rate_figure(const Json& scaling) {
   Plot plot = plot_of("Real tokens a second by number of ranks", scaling);
   std::string caption;
   for (const Kind& kind : kKinds) {
-    plot.series.push_back(series_of(scaling, kind, "tokens_per_s", 1, " tokens/s"));
+    plot.series.push_back(figure_series(scaling, kind, "tokens_per_s", 1, " tokens/s"));
     if (!plot.series.back().points.empty()) caption += key(kind);
   }
   for (const Series& series : plot.series)
@@ -104,7 +104,7 @@ std::string figures_html(const Json& scaling) {
   return all.empty() ? "" : "<div class=\"figures\">\n" + all + "</div>\n";
 }
 
-std::string name_of(const Json& row) {
+std::string row_name(const Json& row) {
   return plain_text(field(row, {"mode"})) + ", " + plain_text(field(row, {"ranks"})) + " ranks" +
          (field(row, {"oversubscribed"}) == true ? " (oversubscribed)" : "");
 }
@@ -115,9 +115,9 @@ std::string splits_html(const Json& scaling) {
     std::vector<Segment> segments;
     for (const char* part : {"compute", "communication", "optimizer", "data", "other"})
       segments.push_back({part, part, std::max(0.0, number(field(row, {"seconds", part, "median"})).value_or(0))});
-    const std::string bar = svg_bar("Time of an update, " + name_of(row), segments);
+    const std::string bar = svg_bar("Time of an update, " + row_name(row), segments);
     if (!bar.empty())
-      out += "<p class=\"split\">" + name_of(row) + ": " +
+      out += "<p class=\"split\">" + row_name(row) + ": " +
              fixed_text(1e3 * number(field(row, {"step_s", "median"})).value_or(0), 1) + " ms</p>\n" + bar;
   }
   const char* keys =
@@ -141,7 +141,7 @@ std::string table_html(const Json& scaling) {
   HtmlTable table("Median (least–most) of the repetitions", {"", "Global batch", "Samples/s", "Real tokens/s", "Update, ms",
                                                          "Efficiency, %", "Of the products' rate, %", "RSS", "PSS, all ranks"});
   for (const Json& row : rows_of(scaling))
-    table.row({name_of(row), plain_text(field(row, {"global"})), spread_cell(field(row, {"samples_per_s"}), 1, 1),
+    table.row({row_name(row), plain_text(field(row, {"global"})), spread_cell(field(row, {"samples_per_s"}), 1, 1),
                spread_cell(field(row, {"tokens_per_s"}), 1, 0), spread_cell(field(row, {"step_s"}), 1e3, 1),
                spread_cell(field(row, {"efficiency"}), 100, 1), spread_cell(field(row, {"product_share"}), 100, 1),
                bytes_text(number(field(row, {"bytes", "rss"}))), bytes_text(number(field(row, {"bytes", "pss_sum"})))});

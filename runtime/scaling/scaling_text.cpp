@@ -66,7 +66,7 @@ std::string equality_text(const Json& scaling) {
   return text + "\n";
 }
 
-std::string head(const Json& scaling) {
+std::string scaling_head(const Json& scaling) {
   const Json& plan = field(scaling, {"plan"});
   const auto value = [&](const char* name) { return plain(field(plan, {name}), 100); };
   std::string text = "# Scaling of " + value("config") + "\n\n";
@@ -101,7 +101,7 @@ std::string scaling_text(const Json& scaling) {
     speed += speed_row(row);
     split += split_row(row);
   }
-  return head(scaling) + equality_text(scaling) + speed + split + definitions_text(scaling);
+  return scaling_head(scaling) + equality_text(scaling) + speed + split + definitions_text(scaling);
 }
 
 }  // namespace fmtrain

@@ -47,7 +47,7 @@ void add_failures(Json& row, const Simulation& s, int ranks) {
   row["checkpoint_interval_s"] = interval;
 }
 
-Json row_of(const Timeline& t, const Simulation& s, int ranks, int stage) {
+Json simulated_row(const Timeline& t, const Simulation& s, int ranks, int stage) {
   Json row{{"ranks", ranks}, {"stage", stage}, {"leaves", nullptr}, {"strong", nullptr}};
   if (ranks <= t.leaves) {
     const auto scenario = scenario_of(s, ranks, stage, leaves_of_rank(t, ranks));
@@ -135,7 +135,7 @@ Json simulate(const Timeline& t, const Simulation& s) {
   all["failures"] = {{"rank_mean_time_s", s.part_mean_time}, {"checkpoint_s", s.checkpoint}, {"restart_s", s.restart}};
   all["rows"] = Json::array();
   for (const int ranks : s.ranks)
-    for (const int stage : s.stages) all["rows"].push_back(row_of(t, s, ranks, stage));
+    for (const int stage : s.stages) all["rows"].push_back(simulated_row(t, s, ranks, stage));
   all["advice"] = advice_of(t, s, all["rows"]);
   return all;
 }

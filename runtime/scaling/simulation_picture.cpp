@@ -19,7 +19,7 @@ Axis rank_axis(double most) {
   return axis;
 }
 
-Series series_of(const Json& rows, int stage) {
+Series efficiency_series(const Json& rows, int stage) {
   Series series{.css = kStyles[stage], .points = {}, .dots = true, .digits = 1, .unit = " %"};
   for (const Json& row : rows) {
     const auto ranks = number(field(row, {"ranks"})), value = number(field(row, {"weak", "efficiency"}));
@@ -44,7 +44,7 @@ std::string simulation_picture(const Json& simulated) {
   double most = 1;
   std::vector<std::pair<std::string, std::string>> keys;
   for (int stage = 0; stage < 4; ++stage) {
-    plot.series.push_back(series_of(rows, stage));
+    plot.series.push_back(efficiency_series(rows, stage));
     if (plot.series.back().points.empty()) continue;
     most = std::max(most, plot.series.back().points.back().x);
     keys.emplace_back(kStyles[stage], fmt::format("stage {}", stage));

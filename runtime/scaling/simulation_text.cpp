@@ -17,7 +17,7 @@ std::string link_text(const Json& link) {
                      fixed(field(link, {"bytes_per_s"}), 1e-9, 2));
 }
 
-std::string head(const Json& all) {
+std::string simulation_head(const Json& all) {
   const Json &t = field(all, {"timeline"}), &network = field(all, {"network"});
   std::string text = fmt::format(
       "# Simulated scaling of {}\n\nNothing here was measured on so many ranks: it is arithmetic on these inputs.\n\n",
@@ -76,7 +76,7 @@ std::string advice_text(const Json& advice) {
 }  // namespace
 
 std::string simulation_text(const Json& simulated) {
-  std::string text = head(simulated) +
+  std::string text = simulation_head(simulated) +
                      "| ranks | ZeRO stage | strong: update, ms | exposed, ms | efficiency, % | weak: update, ms | exposed, ms "
                      "| efficiency, % | to other nodes from a rank, MB | "
                      "state of a rank, MB | goodput, % |\n|---|---|---|---|---|---|---|---|---|---|---|\n";

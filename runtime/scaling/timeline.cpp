@@ -10,7 +10,7 @@
 namespace fmtrain {
 namespace {
 
-constexpr size_t kLargestFile = 1u << 20, kBuckets = 4096;
+constexpr size_t kLargestTimeline = 1u << 20, kBuckets = 4096;
 constexpr double kMost = 1e15;
 constexpr int64_t kWork = 1 << 20;  ///< leaves times buckets: what one replayed update walks through
 
@@ -56,7 +56,7 @@ bool on_cpu(const Json& device, const std::string& path) {
   return true;
 }
 
-Timeline timeline_of(const Json& json, const std::string& path) {
+Timeline timeline_in(const Json& json, const std::string& path) {
   if (field(json, {"kind"}) != "fmtrain timeline" || field(json, {"version"}) != 1)
     throw DataError(path + ": is no timeline of version 1; `fmtrain bench simulate --record` writes one");
   Timeline t;
@@ -93,9 +93,9 @@ Json to_json(const Timeline& t) {
 }
 
 Timeline read_timeline(const std::string& path) {
-  const std::string text = read_file(posix_files(), path, kLargestFile, Links::kRefuse);
+  const std::string text = read_file(posix_files(), path, kLargestTimeline, Links::kRefuse);
   try {
-    return timeline_of(parse_json(text, {kLargestFile, 16}), path);
+    return timeline_in(parse_json(text, {kLargestTimeline, 16}), path);
   } catch (const Error&) {
     throw;
   } catch (const std::runtime_error& error) {

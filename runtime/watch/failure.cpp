@@ -48,7 +48,7 @@ const char* advice(int code) {
   }
 }
 
-std::string line_of(const RankState& rank, const std::string& host, double now) {
+std::string rank_line(const RankState& rank, const std::string& host, double now) {
   return "  " + describe(rank, host) + (rank.last.seq ? ", last " + describe(rank.last, now) : "") + "\n";
 }
 
@@ -57,7 +57,7 @@ std::string text_of(const FailureRecord& f) {
   std::string text = "The run broke (exit code " + std::to_string(r.code) + ").\n\n" + r.reason + "\n\nNoticed first by rank " +
                      std::to_string(r.rank) + " on " + r.host + " (" + f.device + "), in " + r.phase + ", step " + std::to_string(r.step) + ".\n";
   constexpr size_t kShown = 16;
-  for (size_t i = 0; i < f.ranks.size() && i < kShown; ++i) text += line_of(f.ranks[i], r.host, steady_seconds());
+  for (size_t i = 0; i < f.ranks.size() && i < kShown; ++i) text += rank_line(f.ranks[i], r.host, steady_seconds());
   if (f.ranks.size() > kShown) text += "  ... the other ranks of this host are in failure.json\n";
   return text + "\n" + advice(r.code) + "\n";
 }

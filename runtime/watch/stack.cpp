@@ -25,7 +25,7 @@ constexpr std::chrono::milliseconds kPatience{1000}, kNap{5};
 constexpr size_t kNameBytes = 300;  ///< names of templates have no end
 
 void* frames[kFrames];
-std::atomic<int> found{-1};  ///< frames; -1: no answer yet
+std::atomic<int> frames_found{-1};  ///< frames; -1: no answer yet
 std::atomic<pthread_t> watched{};
 std::atomic<pid_t> watched_id{0};
 
@@ -33,7 +33,7 @@ int signal_number() { return SIGRTMIN + 5; }
 
 void answer(int) {
   const int saved = errno;
-  found.store(backtrace(frames, kFrames), std::memory_order_release);
+  frames_found.store(backtrace(frames, kFrames), std::memory_order_release);
   errno = saved;
 }
 
@@ -44,7 +44,7 @@ std::string demangled(const char* name) {
 }
 
 /// `back`: 1 for a return address, which may be the first of the next function.
-std::string line_of(const void* frame, int back) {
+std::string frame_line(const void* frame, int back) {
   const char* const address = static_cast<const char*>(frame) - back;
   char offset[32];
   Dl_info info{};
@@ -83,14 +83,14 @@ void watch_stack_of_this_thread() {
 
 std::vector<std::string> stack() {
   if (!watched_id) return {};
-  found = -1;
+  frames_found = -1;
   if (pthread_kill(watched, signal_number()) != 0) return {"no answer: the thread has ended"};
   const auto start = std::chrono::steady_clock::now();
-  while (found < 0 && std::chrono::steady_clock::now() - start < kPatience) std::this_thread::sleep_for(kNap);
-  const int count = found.load(std::memory_order_acquire);
+  while (frames_found < 0 && std::chrono::steady_clock::now() - start < kPatience) std::this_thread::sleep_for(kNap);
+  const int count = frames_found.load(std::memory_order_acquire);
   if (count < 0) return {"no answer: " + state_of_thread(watched_id)};
   std::vector<std::string> lines;
-  for (int i = kHandlerFrames; i < count; ++i) lines.push_back(line_of(frames[i], i > kHandlerFrames));
+  for (int i = kHandlerFrames; i < count; ++i) lines.push_back(frame_line(frames[i], i > kHandlerFrames));
   return lines;
 }
 
