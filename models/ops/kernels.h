@@ -1,6 +1,7 @@
-// The inner loops of the layers and of the optimizers on the CPU, compiled for several x86 levels (kernels_level.cpp) and chosen when the program starts, so
-// that one binary serves every node. The choice is the same on all ranks of one processor type. Levels differ in bits: with AVX2 and
-// above the compiler fuses products with sums, so processors of different levels in one run give it bits of its own.
+// The inner loops of the layers and of the optimizers on the CPU, compiled for several x86 levels (kernels_level.cpp) and chosen when the
+// program starts, so that one binary serves every node. The choice is the same on all ranks of one processor type. Levels differ in bits:
+// with AVX2 and above the compiler fuses products with sums (but for the optimizers), so processors of different levels in one run give it
+// bits of its own.
 // Activations are float or Bf16; sums, statistics and parameters are fp32. Plain memory only: what is done in parallel, and why, stands
 // with the callers (row_passes.cpp, attention.cpp, dropout.cpp).
 #pragma once

@@ -1,10 +1,14 @@
-// Passes over flat fp32 memory; contracts in optimizer_update.h. For kernels_level.cpp only.
+// Passes over flat fp32 memory; contracts in optimizer_update.h. For kernels_level.cpp only. Products are not fused with sums: these
+// passes wait for memory anyway, follow torch's roundings so, and give the same bits at every level.
 #pragma once
 #include <cstdint>
 
 #include "models/ops/kernels.h"
 #include "models/ops/optimizer_update.h"
 #include "models/ops/vector_math.h"
+
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
 
 namespace fmtrain {
 namespace {
@@ -17,15 +21,15 @@ FMTRAIN_INLINE float adam_quotient(const AdamWUpdate& u, float grad, float& exp_
   return exp_avg / (__builtin_sqrtf(exp_avg_sq) * u.inverse_root + u.eps);
 }
 
-[[maybe_unused]] void adamw(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
-                            float* __restrict exp_avg_sq, int64_t numel) {
+[[maybe_unused]] void adamw(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad,
+                            float* __restrict exp_avg, float* __restrict exp_avg_sq, int64_t numel) {
   const AdamWUpdate u = update;
   for (int64_t i = 0; i < numel; ++i)
     param[i] = u.decay * param[i] - u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]);
 }
 
-[[maybe_unused]] void adamw_low(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
-                                float* __restrict exp_avg_sq, Bf16* __restrict low, int64_t numel) {
+[[maybe_unused]] void adamw_low(const AdamWUpdate& update, float* __restrict param, const float* __restrict grad,
+                                float* __restrict exp_avg, float* __restrict exp_avg_sq, Bf16* __restrict low, int64_t numel) {
   const AdamWUpdate u = update;
   for (int64_t i = 0; i < numel; ++i) {
     const float p = u.decay * param[i] - u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]);
@@ -42,7 +46,8 @@ FMTRAIN_INLINE float adam_quotient(const AdamWUpdate& u, float grad, float& exp_
   for (int64_t i = 0; i < numel; ++i) store(low[i], param[i]);
 }
 
-[[maybe_unused]] void sgd(const SgdUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict buffer, int64_t numel) {
+[[maybe_unused]] void sgd(const SgdUpdate& update, float* __restrict param, const float* __restrict grad, float* __restrict buffer,
+                          int64_t numel) {
   const SgdUpdate u = update;
   for (int64_t i = 0; i < numel; ++i) {
     const float g = u.scale * grad[i] + u.weight_decay * param[i];
@@ -51,11 +56,12 @@ FMTRAIN_INLINE float adam_quotient(const AdamWUpdate& u, float grad, float& exp_
   }
 }
 
-[[maybe_unused]] void lamb(const LambUpdate& update, const float* __restrict param, float* __restrict grad, float* __restrict exp_avg,
-                           float* __restrict exp_avg_sq, int64_t numel) {
+[[maybe_unused]] void lamb(const LambUpdate& update, const float* __restrict param, float* __restrict grad,
+                           float* __restrict exp_avg, float* __restrict exp_avg_sq, int64_t numel) {
   const AdamWUpdate u = update.adam;
   const float weight_decay = update.weight_decay;
-  for (int64_t i = 0; i < numel; ++i) grad[i] = u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]) + weight_decay * param[i];
+  for (int64_t i = 0; i < numel; ++i)
+    grad[i] = u.step_size * adam_quotient(u, grad[i], exp_avg[i], exp_avg_sq[i]) + weight_decay * param[i];
 }
 
 [[maybe_unused]] void direction(float step_size, float* __restrict param, const float* __restrict towards, int64_t numel) {
@@ -90,3 +96,5 @@ FMTRAIN_INLINE float adam_quotient(const AdamWUpdate& u, float grad, float& exp_
 
 }  // namespace
 }  // namespace fmtrain
+
+#pragma GCC pop_options
