@@ -35,7 +35,8 @@ class Fmtrain:
 
     def describe(self):
         return (f"fmtrain, engine.precision {self.precision}, mpirun -np {self.ranks} {' '.join(self.binding())}, {self.threads} thread(s) a rank, "
-                f"batch.global {self.batch}, batch.micro {self.batch // self.ranks}, data.order random, dropout {self.dropout}; a new process each round")
+                f"batch.global {self.batch}, batch.micro {self.batch // self.ranks}, data.order random, dropout {self.dropout}"
+                + (f", {json.dumps(self.settings)}" if self.settings else "") + "; a new process each round")
 
     def binding(self):
         return ["--bind-to", "core"] if self.threads == 1 else ["--bind-to", "none"]
@@ -126,9 +127,12 @@ class Peer:
 
     def ask(self, request, limit=220):
         """The answers of all ranks."""
-        for p in self.processes:
-            p.stdin.write(json.dumps(request) + "\n")
-            p.stdin.flush()
+        try:
+            for p in self.processes:
+                p.stdin.write(json.dumps(request) + "\n")
+                p.stdin.flush()
+        except BrokenPipeError:
+            raise Failed(f"a process ended: {[p.poll() for p in self.processes]}; killed (-9): was there memory for all peers of the line?")
         return [self.read(p, limit) for p in self.processes]
 
     def read(self, process, limit):
@@ -146,6 +150,8 @@ class Peer:
     def start(self):
         self.launch()
         self.curve, self.step_tokens = [], []
+        if self.data:
+            self.ask({"ready": 1})
         if self.data and self.warm:
             self.go(0, self.warm)
         return self
@@ -160,7 +166,10 @@ class Peer:
 
     def close(self):
         for p in self.processes:
-            p.stdin.close()
+            try:
+                p.stdin.close()
+            except BrokenPipeError:
+                pass  # it has ended before
         for p in self.processes:
             try:
                 p.wait(10)

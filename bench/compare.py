@@ -5,7 +5,7 @@
     bench/compare.py --out bench/results/compare --summary          only writes the table again
     bench/compare.py --lines list
 
-PEER_PYTHON: a Python with torch (the wheel that fmtrain is built with), transformers, h5py, accelerate. In a round every arm of a line
+PEER_PYTHON: a Python with torch (the wheel that fmtrain is built with), transformers, h5py, accelerate; DeepSpeed for a3-deepspeed and a12. In a round every arm of a line
 runs once, in turn, on the same samples from the same weights; a figure is a quotient of two arms of one round, and the table has
 the median over rounds with the least and the largest. A call measures the lines named, as many rounds as fit into --budget seconds,
 and adds them to OUT.json until each line has --rounds of them; rounds of another build of fmtrain are dropped. "a3" selects a3-best,
@@ -61,8 +61,8 @@ def prepare(o):
 
 def machine(o):
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    peers = call([o.python, "-c", "import torch, transformers, accelerate, h5py, tokenizers, json; print(json.dumps({m.__name__: m.__version__ "
-                                  "for m in (torch, transformers, accelerate, h5py, tokenizers)}))"])
+    peers = call([o.python, "-c", "import importlib.metadata as m, json; have = {d.metadata['Name'].lower() for d in m.distributions()}; "
+                                  "print(json.dumps({n: m.version(n) for n in ('torch', 'transformers', 'accelerate', 'h5py', 'tokenizers', 'deepspeed') if n in have}))"])
     return {"processor": model, "cores": sorted(os.sched_getaffinity(0)), "kernel": platform.release(),
             "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, "peers": json.loads(peers),
             "fmtrain": call([o.fmtrain, "version"]).strip().split("\n")}

@@ -7,6 +7,7 @@ PyTorch, and does so only when it is asked. Not for use by hand.
 One JSON line in asks for work, one JSON line out (after the word RESULT) gives what came of it:
     {"go": n}   n updates   -> {stamps: n + 1 seconds since the epoch, samples, tokens, padded: n each, losses: n}
     {"eval": 1} one pass    -> {seconds, samples, loss}
+    {"ready": 1}            -> {}, when all is loaded
 Kinds: "trainer" (Hugging Face Trainer with its defaults but for the recipe), "loop" (hand-written: fused AdamW, SDPA; DDP, FSDP2,
 ZeroRedundancyOptimizer, DeepSpeed when there are ranks); the parts are in peer_parts.py. All arms read the same token ids and labels (data.npz,
 written from fmtrain's prepared file), start from the same model directory with its head, and step through the
@@ -91,6 +92,9 @@ class Asked:
         """Blocks until updates are asked for; evaluations are answered here. False at the end of the input."""
         for line in sys.stdin:
             request = json.loads(line)
+            if "ready" in request:
+                answer()
+                continue
             if "eval" in request:
                 answer(**self.evaluate())
                 continue

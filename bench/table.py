@@ -56,7 +56,7 @@ def elsewhere(results):
     if os.path.exists(results + "/memory.json"):
         states = [r for r in json.load(open(results + "/memory.json")) if r.get("table") == "states"]
         shares = [r["ratio"] * r["formula"] / r["published"] for r in states]
-        add("a12", "states of a rank by ZeRO's formula (results/memory.md), the largest counts", "≤ 1.03x", shares, "x",
+        add("a12", "fmtrain's states of a rank by ZeRO's formula (results/memory.md), the largest counts", "≤ 1.03x", shares, "x",
             lambda _: max(shares) <= 1.03)
     return rows
 

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "comm/errors.h"
+#include "comm/journal.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_session.h"
 #include "comm/recording_communicator.h"

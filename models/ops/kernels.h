@@ -97,7 +97,7 @@ struct Kernels {
   /// The rows position .. position + size - 1 of `size` features each, at mask[i * width]; those from column size on are 0 or scale as well.
   void (*mask_square)(const MaskCounter& counter, int64_t size, int64_t width, float* mask);
   UpdateKernels update;
-  /// to = from; to[i] = i.
+  /// to = from; to[i] = i: a batch's ids and positions.
   void (*widen)(const int32_t* from, int64_t n, int64_t* to);
   void (*count_up)(int64_t n, int64_t* to);
 };
@@ -107,5 +107,9 @@ const Kernels& kernels();
 
 template <class A>
 const KernelsOf<A>& kernels_of();
+template <>
+const KernelsOf<float>& kernels_of();
+template <>
+const KernelsOf<Bf16>& kernels_of();
 
 }  // namespace fmtrain

@@ -1,4 +1,4 @@
-// Passes over flat fp32 memory; contracts in optimizer_update.h. For kernels_level.cpp only. Products are not fused with sums: these
+// Passes over flat memory; contracts in optimizer_update.h and kernels.h. For kernels_level.cpp only. Products are not fused with sums: these
 // passes wait for memory anyway, follow torch's roundings so, and give the same bits at every level.
 #pragma once
 #include <cstdint>
@@ -86,7 +86,6 @@ FMTRAIN_INLINE float adam_quotient(const AdamWUpdate& u, float grad, float& exp_
   for (int64_t k = 0; k < kSums; ++k) to[k] = sums[k];
 }
 
-/// Token ids and positions, which the loader keeps and the model takes in different widths.
 [[maybe_unused]] void widen(const int32_t* __restrict from, int64_t n, int64_t* __restrict to) {
   for (int64_t i = 0; i < n; ++i) to[i] = from[i];
 }

@@ -4,7 +4,6 @@
 #include <ATen/EmptyTensor.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "models/ops/kernels.h"
 #include "runtime/data/dataset_file.h"
@@ -62,7 +61,7 @@ class PreparedDataset final : public Dataset {
   static at::Tensor longs(int64_t numel) { return at::detail::empty_cpu({numel}, at::kLong); }
   static at::Tensor zeros(int64_t numel) {
     auto memory = longs(numel);
-    std::memset(memory.data_ptr(), 0, memory.nbytes());
+    std::fill_n(memory.data_ptr<int64_t>(), numel, int64_t{0});
     return memory;
   }
 
