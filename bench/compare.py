@@ -60,7 +60,8 @@ def prepare(o):
 
 
 def machine(o):
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    facts = {k.strip(): v.strip() for k, v in (line.split(":", 1) for line in open("/proc/cpuinfo") if ":" in line)}
+    model = f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else platform.processor()
     peers = call([o.python, "-c", "import importlib.metadata as m, json; have = {d.metadata['Name'].lower() for d in m.distributions()}; "
                                   "print(json.dumps({n: m.version(n) for n in ('torch', 'transformers', 'accelerate', 'h5py', 'tokenizers', 'deepspeed') if n in have}))"])
     return {"processor": model, "cores": sorted(os.sched_getaffinity(0)), "kernel": platform.release(),

@@ -78,7 +78,18 @@ def ceiling_text(entry):
         return []
     parts = [f"{key.replace(' ', ', ')} thread(s): F.linear {spread([c[key]['linear'] for c in found])}, oneDNN {spread([c[key]['onednn'] for c in found])}"
              for key in found[0]]
-    return ["", "Products at the model's shapes, GFLOP/s: " + "; ".join(parts) + ". The ceiling is the best of them for the whole machine."]
+    return ["", "Products at the model's shapes, GFLOP/s: " + "; ".join(parts) + ". The ceiling is the best of them for the whole machine."
+            + products_alone(entry)]
+
+
+def products_alone(entry):
+    """How many times the peers a program would be that had our arm's precision and took no time but its products'."""
+    names = list(entry["settings"])
+    ours = next((n for n in names if n.startswith("fmtrain") and "share" in entry["rounds"][0].get(n, {})), None)
+    if not ours:
+        return ""
+    of = {n: statistics.median(r[ours]["rate"] / r[ours]["share"] / r[n]["rate"] for r in entry["rounds"]) for n in names if not n.startswith("fmtrain")}
+    return " A program of nothing but its products would be " + ", ".join(f"{number(v)}x {n}" for n, v in of.items()) + "."
 
 
 def curves(entry):
