@@ -66,7 +66,7 @@ def machine(o):
                                   "print(json.dumps({n: m.version(n) for n in ('torch', 'transformers', 'accelerate', 'h5py', 'tokenizers', 'deepspeed') if n in have}))"])
     return {"processor": model, "cores": sorted(os.sched_getaffinity(0)), "kernel": platform.release(),
             "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, "peers": json.loads(peers),
-            "fmtrain": call([o.fmtrain, "version"]).strip().split("\n")}
+            "fmtrain": [line for line in call([o.fmtrain, "version"]).strip().split("\n") if "/" not in line]}
 
 
 def build_of(o):
@@ -126,7 +126,7 @@ def keep(o, key, line, arms, found):
     entry = everything["lines"].get(key)
     if not entry or entry["build"]["program"] != o.build["program"]:
         entry = {"title": line.title, "unit": line.unit, "build": o.build, "settings": {}, "curves": {}, "rounds": []}
-    entry["settings"].update({name: arm.describe() for name, arm in arms.items()})
+    entry["settings"].update({name: arm.describe().replace(o.work, "WORK").replace(o.model, "MODEL") for name, arm in arms.items()})
     for name in arms:
         curve = {"losses": found[name].get("losses", []), "tokens": found[name].get("step_tokens", [])}
         if not line.compares_curves:
