@@ -7,20 +7,19 @@ extern const Kernels kernels_base;
 extern const Kernels kernels_avx2, kernels_avx512;
 #endif
 
-namespace {
-
-const Kernels& choose() {
+std::span<const Kernels* const> kernel_levels() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return kernels_avx512;
-  if (__builtin_cpu_supports("x86-64-v3")) return kernels_avx2;
+  static const Kernels* const all[] = {&kernels_base, &kernels_avx2, &kernels_avx512};
+  static const size_t here = __builtin_cpu_supports("x86-64-v4") ? 3 : __builtin_cpu_supports("x86-64-v3") ? 2 : 1;
+  return {all, here};
+#else
+  static const Kernels* const all[] = {&kernels_base};
+  return all;
 #endif
-  return kernels_base;
 }
 
-}  // namespace
-
 const Kernels& kernels() {
-  static const Kernels& chosen = choose();
+  static const Kernels& chosen = *kernel_levels().back();
   return chosen;
 }
 

@@ -6,6 +6,7 @@
 // with the callers (row_passes.cpp, attention.cpp, dropout.cpp).
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "models/ops/bf16.h"
 #include "models/ops/optimizer_update.h"
@@ -102,7 +103,9 @@ struct Kernels {
   void (*count_up)(int64_t n, int64_t* to);
 };
 
-/// Of this processor.
+/// Of each level that this processor has, the lowest first.
+std::span<const Kernels* const> kernel_levels();
+/// The highest of them.
 const Kernels& kernels();
 
 template <class A>

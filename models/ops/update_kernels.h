@@ -1,5 +1,5 @@
-// Passes over flat memory; contracts in optimizer_update.h and kernels.h. For kernels_level.cpp only. Products are not fused with sums: these
-// passes wait for memory anyway, follow torch's roundings so, and give the same bits at every level.
+// Passes over flat memory; contracts in optimizer_update.h and kernels.h. For kernels_level.cpp only. Products are not fused with sums:
+// these passes wait for memory anyway, follow torch's roundings so, and give the same bits at every level.
 #pragma once
 #include <cstdint>
 

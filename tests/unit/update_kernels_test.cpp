@@ -11,22 +11,9 @@
 #include "models/ops/kernels.h"
 
 namespace fmtrain {
-extern const Kernels kernels_base;
-#if defined(__x86_64__)
-extern const Kernels kernels_avx2, kernels_avx512;
-#endif
 namespace {
 
 constexpr int64_t kNumel = 4099;  // whole vectors of every width, and some more
-
-std::vector<const Kernels*> levels() {
-  std::vector<const Kernels*> found{&kernels_base};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v3")) found.push_back(&kernels_avx2);
-  if (__builtin_cpu_supports("x86-64-v4")) found.push_back(&kernels_avx512);
-#endif
-  return found;
-}
 
 /// Of many magnitudes, some of them denormal.
 std::vector<float> numbers(uint32_t seed, bool positive) {
@@ -81,9 +68,9 @@ std::vector<std::vector<char>> results(const UpdateKernels& k) {
 }
 
 TEST(UpdateKernels, GiveTheSameBitsAtEveryLevel) {
-  const auto expected = results(kernels_base.update);
+  const auto expected = results(kernel_levels().front()->update);
   for (const auto& bytes : expected) EXPECT_NE(bytes, Memory().bytes()) << "a pass that does nothing";
-  for (const Kernels* level : levels()) {
+  for (const Kernels* level : kernel_levels()) {
     const auto found = results(level->update);
     ASSERT_EQ(found.size(), expected.size());
     for (size_t pass = 0; pass < found.size(); ++pass) EXPECT_EQ(found[pass], expected[pass]) << level->level << ", pass " << pass;
@@ -92,7 +79,7 @@ TEST(UpdateKernels, GiveTheSameBitsAtEveryLevel) {
 
 TEST(UpdateKernels, IdsAndPositions) {
   const std::vector<int32_t> ids{7, -1, 30521, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min(), 0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14};
-  for (const Kernels* level : levels())
+  for (const Kernels* level : kernel_levels())
     for (int64_t n = 0; n <= std::ssize(ids); ++n) {
       std::vector<int64_t> wide(ids.size() + 1, -7), counted(ids.size() + 1, -7);
       level->widen(ids.data(), n, wide.data());
