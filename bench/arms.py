@@ -132,7 +132,7 @@ class Peer:
                 p.stdin.write(json.dumps(request) + "\n")
                 p.stdin.flush()
         except BrokenPipeError:
-            raise Failed(f"a process ended: {[p.poll() for p in self.processes]}; killed (-9): was there memory for all peers of the line?")
+            raise Failed(f"a peer has ended (exit codes {[p.poll() for p in self.processes]}; -9 is mostly want of memory: a process of a line's peers takes 2 GB)")
         return [self.read(p, limit) for p in self.processes]
 
     def read(self, process, limit):
