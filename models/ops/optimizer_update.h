@@ -2,9 +2,9 @@
 #pragma once
 #include <cstdint>
 
-#include "models/ops/bf16.h"
-
 namespace fmtrain {
+
+struct Bf16;  // bf16.h
 
 /// AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019), in the order torch.optim.AdamW computes:
 /// g = scale * grad; p -= lr * weight_decay * p; m += (1 - beta1)(g - m); v = beta2 v + (1 - beta2) g g;

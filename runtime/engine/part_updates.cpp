@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "models/ops/bf16.h"
 #include "models/ops/on_gpu.h"
 
 namespace fmtrain {
