@@ -81,6 +81,10 @@ std::string slurm_job() { return text_of("SLURM_JOB_ID"); }
 
 int64_t slurm_restarts() { return number_of("SLURM_RESTART_COUNT"); }
 
-double slurm_end_time() { return std::atof(text_of("SLURM_JOB_END_TIME").c_str()); }
+double slurm_deadline() {
+  constexpr double kLeaving = 10;
+  const double end = std::atof(text_of("SLURM_JOB_END_TIME").c_str());
+  return end > 0 ? end - kLeaving : 0;
+}
 
 }  // namespace fmtrain

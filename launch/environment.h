@@ -40,7 +40,8 @@ std::vector<std::pair<std::string, std::string>> recorded_environment();
 std::string slurm_job();
 int64_t slurm_restarts();
 
-/// Unix time at which Slurm ends this job (SLURM_JOB_END_TIME), 0 if it does not say.
-double slurm_end_time();
+/// Unix time by which the last save must have ended, ten seconds before Slurm ends this job (SLURM_JOB_END_TIME): ranks leave, and the job
+/// script asks to be queued again. 0 if it does not say.
+double slurm_deadline();
 
 }  // namespace fmtrain

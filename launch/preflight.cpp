@@ -28,9 +28,9 @@ int64_t shm_room() {
   return ::statvfs("/dev/shm", &space) == 0 ? static_cast<int64_t>(space.f_bavail * space.f_frsize) : -1;
 }
 
-/// Seconds until Slurm ends the job; 0: it does not say.
+/// Seconds until the last save in this Slurm job must have ended; 0: it does not say.
 double seconds_left() {
-  const double end = slurm_end_time(),
+  const double end = slurm_deadline(),
                now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   return end > 0 ? std::max(end - now, 1.0) : 0;
 }

@@ -162,7 +162,7 @@ void set_threads(const Config& config, RunOptions& options, int local_ranks) {
 
 void set_stop(const Config& config, RunOptions& options) {
   const double limit = config.run.time_limit.value_or(0), started = options.started;
-  options.stop_requested = [limit, started, end = slurm_end_time()](double needed) {
+  options.stop_requested = [limit, started, end = slurm_deadline()](double needed) {
     return stop_signalled() || (limit > 0 && steady_seconds() - started + needed > limit) || (end > 0 && wall() + needed > end);
   };
 }

@@ -78,6 +78,14 @@ timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/
 [ $? = 3 ] || fail 'a scaling.json was taken for measured collectives'
 has "$dir/err" 'holds no all-reduces'
 timeout -k 5 60 mpirun -np 2 "$fmtrain" bench comm --to 4M --rounds 1 --json "$dir/comm.json" > /dev/null 2> "$dir/err" || fail 'bench comm'
+# Figures of a law from here on: what was measured beside other processes may fit no link.
+python3 - "$dir/comm.json" <<'P'
+import json, sys
+comm = json.load(open(sys.argv[1]))
+for row in comm["result"]["rows"]:
+    row["seconds"] = dict.fromkeys(("median", "min", "max"), 1e-4 + row["bytes"] / 2e8)
+json.dump(comm, open(sys.argv[1], "w"))
+P
 timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --comm "$dir/comm.json" --ranks 2 > "$dir/text" 2> "$dir/err" || fail "simulate --comm: $(cat "$dir/err")"
 again() { timeout -k 5 20 "$fmtrain" bench simulate "$dir/sim/timeline.json" --per-node 1 --ranks 2 "$@" > "$dir/text" 2> "$dir/err"; }
 between() { sed "s/\"nodes\": 1/\"nodes\": $1/; s/\"ranks\": 2/\"ranks\": $2/" "$dir/comm.json" > "$dir/between.json"; }
