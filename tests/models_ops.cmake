@@ -3,7 +3,7 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/.deps/venv/bin/python)
   set(FMTRAIN_TEST_PYTHON ${CMAKE_SOURCE_DIR}/.deps/venv/bin/python)
 endif()
 fmtrain_test(ops_test LIBRARY fmtrain_models LABELS unit TIMEOUT 120 SOURCES unit/ops_test.cpp unit/encoder_layer_test.cpp
-  unit/update_kernels_test.cpp)
+  unit/update_kernels_test.cpp unit/layer_kernels_test.cpp)
 fmtrain_test(bert_golden_test LIBRARY fmtrain_runtime LABELS golden TIMEOUT 300 SOURCES golden/bert/bert_golden_test.cpp)
 # Needs Python's transformers (tests/run.sh installs it), which the program and the other tests do not: skipped, visibly, where
 # it is missing.

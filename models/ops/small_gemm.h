@@ -5,10 +5,10 @@
 
 #include "models/ops/vector_math.h"
 
-namespace fmtrain::small {
+namespace fmtrain {
+namespace {
+namespace small {
 
-/// Floats of a vector: a register of AVX-512, two of AVX2, four of SSE.
-inline constexpr int64_t kVector = 16;
 /// Rows of a register block: with two vectors a row, 16 sums hide the latency of a fused multiply-add.
 inline constexpr int kRows = 8;
 
@@ -18,22 +18,20 @@ struct Strided {
   int64_t row, column;  ///< elements from one row, or column, to the next
 };
 
-using Vector = float __attribute__((vector_size(4 * kVector)));
-
 /// C [R, V vectors] = A [R, k] B [k, V vectors].
 template <int R, int V>
 FMTRAIN_INLINE void block(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k) {
   Vector sum[R][V] = {};
   for (int64_t p = 0; p < k; ++p) {
     Vector row[V];
-    for (int v = 0; v < V; ++v) __builtin_memcpy(&row[v], b + p * ldb + v * kVector, sizeof(Vector));
+    for (int v = 0; v < V; ++v) row[v] = read<Vector>(b + p * ldb + v * kVector);
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i)
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) sum[i][v] += a.data[i * a.row + p * a.column] * row[v];
   }
   for (int i = 0; i < R; ++i)
-    for (int v = 0; v < V; ++v) __builtin_memcpy(c + i * ldc + v * kVector, &sum[i][v], sizeof(Vector));
+    for (int v = 0; v < V; ++v) write(c + i * ldc + v * kVector, sum[i][v]);
 }
 
 /// C [m, V vectors] = A [m, k] B: kRows rows at a time, so that a row of B is loaded once for all of them.
@@ -59,4 +57,6 @@ FMTRAIN_INLINE void multiply(int64_t m, int64_t n, int64_t k, Strided a, const f
   if (j < n) columns<1>(m, k, a, b + j, ldb, c + j, ldc);
 }
 
-}  // namespace fmtrain::small
+}  // namespace small
+}  // namespace
+}  // namespace fmtrain
