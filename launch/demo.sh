@@ -13,7 +13,7 @@ if (($(nproc) < 2)); then options+=(--oversubscribe); fi
 precision=bf16
 if ! grep -q avx512_bf16 /proc/cpuinfo; then
   precision=fp32
-  echo "demo: in fp32, for this processor has no instructions for products in bf16, which would take ten times as long"
+  echo "demo: in fp32, which is faster than bf16 on this processor: it has no instructions for products in bf16"
 fi
 mpirun "${options[@]}" build/fmtrain configs/ner_wnut17.yaml --set run.dir="$run" --set engine.precision="$precision"
 

@@ -4,6 +4,10 @@
 
 namespace fmtrain {
 
+at::Tensor targets_of_logits(const Batch& batch) {
+  return batch.target_rows.defined() ? batch.targets.index_select(0, batch.target_rows) : batch.targets;
+}
+
 Batch to(const Batch& batch, at::Device device) {
   if (batch.tokens.device() == device) return batch;
   Batch moved = batch;

@@ -22,6 +22,9 @@ struct Batch {
   int64_t length() const { return tokens.size(0); }
 };
 
+/// batch.targets of the rows of TaskModel::target_logits().
+at::Tensor targets_of_logits(const Batch& batch);
+
 /// The batch with its tensors on `device`, except for those that stay on the CPU; itself where they are there already. The
 /// copies to a GPU are ordered with its current stream and do not wait for it.
 Batch to(const Batch& batch, at::Device device);

@@ -21,12 +21,15 @@ class Bert final : public TaskModel {
  public:
   Bert(const ModelConfig& config, uint64_t seed, Initial initial) : config_(config) {
     check();
+    in_memory_ = initial == Initial::kAll;
     declare_embeddings();
     for (int64_t l = 0; l < config.layers; ++l) declare_layer(l);
     const size_t head = parameters_.size();
+    in_memory_ = true;
     declare_head();
     initialise(seed, initial == Initial::kAll ? 0 : head);
-    parameters_changed();
+    if (initial == Initial::kAll) parameters_changed();
+    else if (config.precision != Precision::kFp32) make_low_copies();
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -53,16 +56,14 @@ class Bert final : public TaskModel {
   at::Tensor hidden_states(const Batch& batch, const Pass& pass) override { return encode(batch, rows_of(batch), pass); }
 
   at::Tensor logits(const Batch& batch, const Pass& pass) override { return logits_of(batch, {}, pass); }
+  at::Tensor target_logits(const Batch& batch, const Pass& pass) override { return logits_of(batch, batch.target_rows, pass); }
 
   at::Tensor logits_from(const at::Tensor& hidden, const Batch& batch, const Pass& pass) override {
     return head(takes_first_rows() ? hidden.index_select(0, first_rows(batch)) : hidden, rows_of(batch), batch, pass);
   }
 
   Loss loss(const Batch& batch, const Pass& pass) override {
-    const bool some = config_.task == Task::kTokenClassification && batch.target_rows.defined();
-    const auto rows = some ? batch.target_rows : at::Tensor();
-    const auto targets = some ? batch.targets.index_select(0, rows) : batch.targets;
-    return {at::cross_entropy_loss(logits_of(batch, rows, pass), targets, {}, at::Reduction::Sum, kIgnoreTarget), batch.valid_targets};
+    return {at::cross_entropy_loss(target_logits(batch, pass), targets_of_logits(batch), {}, at::Reduction::Sum, kIgnoreTarget), batch.valid_targets};
   }
 
  private:
@@ -120,7 +121,8 @@ class Bert final : public TaskModel {
   }
 
   size_t declare(const std::string& name, at::IntArrayRef shape, bool decays) {
-    parameters_.push_back({name, at::empty(shape, at::kFloat), decays});
+    const std::vector<int64_t> no_strides(shape.size(), 0);  // all elements in one place
+    parameters_.push_back({name, in_memory_ ? at::empty(shape, at::kFloat) : at::empty_strided(shape, no_strides, at::kFloat), decays});
     return parameters_.size() - 1;
   }
   LinearIndex declare_linear(const std::string& name, int64_t in, int64_t out) {
@@ -238,6 +240,7 @@ class Bert final : public TaskModel {
 
   at::Tensor layers_of(at::Tensor x, LayerPass pass_of_layer, const Pass& pass, int64_t first, int64_t last, bool one_operation) const {
     const auto outputs = std::exchange(pass_of_layer.outputs, {});
+    pass_of_layer.packed = pass.packed;
     for (int64_t l = first; l < last; ++l) {
       if (l + 1 == config_.layers) pass_of_layer.outputs = outputs;
       const auto layer = encoder_layer_of(static_cast<size_t>(l));
@@ -263,6 +266,7 @@ class Bert final : public TaskModel {
   GradientSink sink_;
   GradientPlace place_;
   size_t first_product_ = 0;
+  bool in_memory_ = true;  ///< of the parameters that are being declared
   LayerNormIndex embedding_norm_{};
   std::vector<size_t> layers_;   ///< first parameter of each
   LinearIndex pooler_{}, classifier_{};

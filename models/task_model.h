@@ -14,11 +14,14 @@
 
 namespace fmtrain {
 
+class PackedWeights;
+
 /// How one forward pass is run.
 struct Pass {
   bool training = false;  ///< dropout on
   uint64_t seed = 0;      ///< run.seed; with step and sample ids it fixes every dropout bit
   int64_t step = 0;       ///< global update number, from 0
+  PackedWeights* packed = nullptr;  ///< of this model (models/ops/product.h), for passes without gradients between which no parameter changes
 };
 
 /// Sum (not mean) of the losses of the valid targets of one leaf, and their number.
@@ -48,6 +51,8 @@ class TaskModel {
   virtual std::vector<NamedParameter>& parameters() = 0;
   /// fp32 logits: [T, labels] for token classification, [S, labels] for sequence classification.
   virtual at::Tensor logits(const Batch& batch, const Pass& pass) = 0;
+  /// logits() of batch.target_rows alone where they are listed, [their number, labels]: what loss() and metrics read.
+  virtual at::Tensor target_logits(const Batch& batch, const Pass& pass) = 0;
   /// fp32 [T, hidden_size], the encoder's last hidden state.
   virtual at::Tensor hidden_states(const Batch& batch, const Pass& pass) = 0;
   /// logits() from hidden_states() of the same batch and pass, without running the encoder again.
@@ -67,7 +72,8 @@ class TaskModel {
   virtual bool sends_bf16(size_t) const { return false; }
 };
 
-/// Which parameters get values when a model is built; the others are undefined until they are loaded.
+/// Which parameters get values when a model is built; the others have a shape and no memory until set_data() gives them some, and after
+/// that parameters_changed() is to be called.
 enum class Initial { kAll, kHead };
 
 /// Build a model with its parameters at counter-based initial values f(seed, name, element): normal(0, initializer_range)

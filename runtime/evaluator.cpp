@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "comm/journal.h"
+#include "models/ops/product.h"
 #include "runtime/data/loader.h"
 #include "runtime/metrics/classification.h"
 #include "runtime/metrics/tagging.h"
@@ -47,13 +48,21 @@ struct DataTally {
   std::vector<double> losses;
 };
 
+/// Of the rows of target_logits(), [..] -> [T] or [S], 0 where a row has no target.
+at::Tensor in_all_rows(const at::Tensor& best, const Batch& batch) {
+  if (!batch.target_rows.defined()) return best;
+  return at::zeros_like(batch.targets).index_copy_(0, batch.target_rows, best);
+}
+
 template <class Counts>
 void run_batches(TaskModel& model, const Dataset& data, Communicator& comm, const std::vector<std::vector<int64_t>>& batches,
                  DataTally<Counts>& tally, const BatchDone& batch_done) {
+  PackedWeights packed(kPackedBytes, kEvaluationTokens);
+  const Pass pass{.packed = &packed};
   visit_batches(model, data, comm, batches, [&](size_t b, std::span<const int64_t> ids, const Batch& batch) {
-    const auto logits = model.logits(batch, Pass{});
-    tally.losses[b] = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
-    const auto best = logits.argmax(1).cpu();
+    const auto logits = model.target_logits(batch, pass);
+    tally.losses[b] = at::cross_entropy_loss(logits, targets_of_logits(batch), {}, at::Reduction::Sum, kIgnoreTarget).template item<double>();
+    const auto best = in_all_rows(logits.argmax(1), batch).cpu();
     const std::span<const int64_t> rows(best.template data_ptr<int64_t>(), static_cast<size_t>(best.numel()));
     visit_texts(data, ids, [&](std::span<const int64_t> samples, int64_t first) {
       count_text(tally.counts, data.texts()[static_cast<size_t>(samples[0])], text_gold(data, samples),

@@ -17,6 +17,10 @@ namespace fmtrain {
 /// differ by less than the noise of measuring, at 31 and at 128 tokens a sample; 8,192 is slower.
 inline constexpr int64_t kEvaluationTokens = 1024;
 
+/// Most that an evaluation packs of the weights (models/ops/product.h): all of a small encoder, the first layers of a large one, which would
+/// pay with memory that it lacks for the 2 % that this is worth.
+inline constexpr int64_t kPackedBytes = 64 << 20;
+
 /// Sample ids of each evaluation batch: all samples of a text stay together, texts of similar length too, at most
 /// `token_budget` tokens a batch unless one text alone has more.
 std::vector<std::vector<int64_t>> evaluation_batches(const Dataset& data, int64_t token_budget = kEvaluationTokens);

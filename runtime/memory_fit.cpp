@@ -11,6 +11,8 @@
 #include <optional>
 
 #include "comm/gpu.h"
+#include "models/ops/linear.h"
+#include "models/ops/product.h"
 #include "runtime/data/plan.h"
 #include "runtime/engine/optimizer.h"
 #include "runtime/evaluator.h"
@@ -38,21 +40,23 @@ bool is_one_operation(const MemoryNeeds& n) { return !n.gpu && n.shape.precision
 /// Where a layer is one operation (models/ops/encoder_layer.h). Kept: queries with keys and values, context, attended rows and their norm, the
 /// wide rows, the norm of the output and the output; of attention two numbers a row and head. Forward: the wide rows once more
 /// and the last product. Backward: the gradients of the output, of both sides of its norm, of the wide rows, and of a weight.
-LayerBytes fused_bytes(const ModelConfig& c, LeafSize leaf) {
+LayerBytes fused_bytes(const MemoryNeeds& n, LeafSize leaf) {
+  const ModelConfig& c = n.shape;
   const double a = c.precision == Precision::kFp32 ? 4 : 2;
   const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
   const double kept = t * (a * (8 * d + m) + 8 * static_cast<double>(c.heads) + 8);
-  return {kept, t * a * (d + m), t * a * (3 * d + m) + d * m * a, t * a * d};
+  const double wide = n.widened ? 4 * (t * (d + m) + d * m) : 0;  // both sides and the result of the largest products
+  return {kept, t * a * (d + m) + wide, t * a * (3 * d + m) + d * m * a + wide, t * a * d};
 }
 
 double fused_training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
   const ModelConfig& c = n.shape;
-  const LayerBytes b = fused_bytes(c, leaf);
+  const LayerBytes b = fused_bytes(n, leaf);
   const auto t = static_cast<double>(leaf.tokens), d = static_cast<double>(c.hidden_size);
   const bool whole = n.trained_layers == c.layers;
   const double around = t * 4 * static_cast<double>(c.labels) + (whole ? 4 * t * d : 0) + b.input;  // logits; the embeddings' sum; the first input
   if (recompute == 0 || n.trained_layers == 0) {
-    const LayerBytes some = fused_bytes(c, {leaf.tokens - leaf.left_out});
+    const LayerBytes some = fused_bytes(n, {leaf.tokens - leaf.left_out});
     const double kept_less = b.kept - some.kept - 3 * (b.input - some.input);  // queries, keys and values are of all rows
     // The peak is where the last layer begins its backward, or the one before it.
     return around + static_cast<double>(n.trained_layers) * b.kept +
@@ -98,13 +102,15 @@ double training_bytes(const MemoryNeeds& n, LeafSize leaf, int64_t recompute) {
   return is_one_operation(n) ? fused_training_bytes(n, leaf, recompute) : composed_training_bytes(n, leaf, recompute);
 }
 
-/// Forward without gradients. One operation: attended rows, the wide rows, the last product and the output; else input, context and
-/// attended rows, and both sides of the activation.
+/// Forward without gradients. One operation: attended rows, the wide rows, the last product, the output and packed weights; else input,
+/// context and attended rows, and both sides of the activation.
 double evaluation_bytes(const MemoryNeeds& n) {
+  if (n.evaluation_tokens == 0) return 0;
   const ModelConfig& c = n.shape;
   const auto t = static_cast<double>(n.evaluation_tokens), d = static_cast<double>(c.hidden_size), m = static_cast<double>(c.intermediate_size);
-  const double wide = c.precision != Precision::kFp32 ? 4 : 8;
-  return is_one_operation(n) ? t * (c.precision == Precision::kFp32 ? 4 : 2) * (4 * d + m) : t * (12 * d + wide * m);
+  const double wide = c.precision != Precision::kFp32 ? 4 : 8, value = c.precision != Precision::kFp32 ? 2 : 4;
+  const double packed = std::min<double>(kPackedBytes, static_cast<double>(c.layers) * (n.widened ? 4 : value) * (4 * d * d + 2 * d * m));
+  return is_one_operation(n) ? t * value * (4 * d + m) + packed + (n.widened ? 4 * (t * (d + m) + d * m) : 0) : t * (12 * d + wide * m);
 }
 
 /// Whole gradients that LeafSum holds for k leaves: the most ones in the counts below k of finished leaves that need one more.
@@ -128,8 +134,7 @@ std::vector<FitSetting> stages(const MemoryNeeds& n, const FitSetting& now) {
   std::vector<FitSetting> all;
   for (const bool by_node : now.by_node && !n.one_node ? std::vector{true, false} : std::vector{now.by_node})
     for (int64_t stage = n.ranks == 1 ? 4 : 0; stage <= (n.gpu ? 2 : 3); ++stage) {
-      FitSetting s = now;
-      s.stage = stage, s.by_node = by_node;
+      const FitSetting s{stage, now.recompute, now.micro, by_node};
       if (!(s == now) && (stage > 0 || by_node == now.by_node)) all.push_back(s);
     }
   return all;
@@ -191,10 +196,9 @@ LeafSize size_of(const std::vector<int64_t>& leaf, const Dataset& data, const Mo
 }
 
 LeafSize largest_of(const StepPlan& plan, int64_t steps, const Dataset& data, const ModelConfig& shape, int64_t global) {
-  constexpr int64_t kSamples = 1 << 18;
-  const int64_t looked_at = std::min(steps, std::max<int64_t>(1, kSamples / global));
-  LeafSize largest;
+  const int64_t looked_at = std::min(steps, std::max<int64_t>(1, (1 << 18) / global));
   const auto kept = [&](LeafSize size) { return composed_bytes(shape, size).kept; };
+  LeafSize largest;
   for (int64_t i = 0; i < looked_at; ++i)
     for (const auto& leaf : plan.step(i * steps / looked_at).leaves)
       if (const auto size = size_of(leaf, data, shape); kept(size) > kept(largest)) largest = size;
@@ -222,8 +226,7 @@ bool has_window(const MemoryNeeds& n, const FitSetting& s) {
 }
 
 int64_t window_bytes(const MemoryNeeds& n) {
-  const int64_t beside_table = n.trained - n.table;
-  return 2 * beside_table + 4 * (beside_table - n.trained_products);
+  return 2 * (n.trained - n.table) + 4 * (n.trained - n.table - n.trained_products);
 }
 
 /// The ranks of a node have one bf16 copy.
@@ -256,6 +259,8 @@ MemoryNeeds memory_needs(const Config& config, const RunInputs& inputs, int rank
   n.exact = config.numerics.exact;
   n.async = config.checkpoint.async;
   n.gpu = gpu;
+  n.widened = !gpu && !multiplies(product_type(n.shape.precision));
+  n.in_place = base_of(config, gpu) == Base::kLater;
   n.offload = config.engine.offload == Offload::kOptimizer;
   n.one_pass = !gpu && !n.offload && config.optimizer.name == OptimizerName::kAdamW;
   n.one_node = ranks_per_node >= ranks;
@@ -311,8 +316,8 @@ RankMemory predict(const MemoryNeeds& n, const FitSetting& s) {
   m.activations = std::llround(training_bytes(n, n.largest_leaf(s.micro), s.recompute));
   m.evaluation = std::llround(evaluation_bytes(n));
   m.snapshot = n.async ? 4 * (1 + n.states) * ShardPlan(n.trained, n.ranks).shard_numel() : 0;
-  m.loading = 4 * (n.trained + n.frozen) + 2 * n.products + m.parameters - 4 * n.frozen;
-  m.freed = n.gpu ? 0 : 4 * n.small;
+  m.loading = n.in_place ? 0 : 4 * (n.trained + n.frozen) + 2 * n.products + m.parameters - 4 * n.frozen;
+  m.freed = n.gpu || n.in_place ? 0 : 4 * n.small;
   m.reading = n.gpu ? 0 : 4 * n.largest_tensor;
   m.process = n.gpu ? kGpuProcess : kProcess;
   return m;

@@ -48,6 +48,8 @@ struct MemoryNeeds {
   int64_t trained_layers = 0;       ///< encoder layers from the first that gradients reach; below it nothing is kept
   int64_t states = 2;               ///< fp32 values of the optimizer for every trained parameter
   bool exact = true, async = true, gpu = false, offload = false;
+  bool widened = false;             ///< products of 16 bits are made in fp32 (multiplies() of product.h); counted where a layer is one operation
+  bool in_place = false;            ///< weights are read where they stay
   int64_t global = 1;               ///< samples of an update
   int ranks = 1, ranks_per_node = 1;
   int64_t evaluation_tokens = 0;    ///< of the largest evaluation batch; 0: no evaluation
@@ -66,7 +68,7 @@ struct RankMemory {
   int64_t activations = 0;  ///< peak of forward and backward of one leaf, above all else
   int64_t evaluation = 0;   ///< peak of an evaluation batch, when no activations are there
   int64_t snapshot = 0;     ///< what an async save copies
-  int64_t loading = 0;      ///< peak before the first update: parameters as they were read, beside those that are trained
+  int64_t loading = 0;      ///< peak before the first update: parameters as they were read, beside those that are trained; in_place: 0
   int64_t freed = 0;        ///< of these what the heap keeps afterwards; activations are put there
   int64_t reading = 0;      ///< of the best model at the end of the run, tensor by tensor
   int64_t on_host = 0;      ///< engine.offload: host memory, not in total(): state, and values and gradients of an update

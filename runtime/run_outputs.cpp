@@ -170,10 +170,9 @@ void RunOutputs::save_ended(bool saved, double seconds) {
 std::string precision_warning(Precision precision, const std::string& processor) {
   const bool bf16 = processor.find(" avx512_bf16") != std::string::npos;
   if (precision == Precision::kFp16)
-    return std::string("engine.precision: fp16 is slow on processors, which multiply it in fp32; ") +
-           (bf16 ? "bf16 is faster and needs no loss scale" : "fp32 is faster on this one");
+    return std::string("engine.precision: fp16 is for GPUs; ") + (bf16 ? "here bf16 is faster and needs no loss scale" : "fp32 is faster here");
   if (precision == Precision::kBf16 && processor.starts_with("x86-64") && !bf16)
-    return "engine.precision: bf16 is slow on this processor, which has no instructions for it (avx512_bf16); fp32 is faster";
+    return "engine.precision: bf16 gains nothing on this processor, which has no instructions for it (avx512_bf16); fp32 is faster";
   return "";
 }
 

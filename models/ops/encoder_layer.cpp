@@ -80,17 +80,20 @@ template <class A>
 at::Tensor forward(Kept& k, const at::Tensor& x, bool keep) {
   const EncoderLayer& l = k.layer;
   const int64_t t = tokens(k.pass), d = x.size(1);
-  const auto qkv = product(x, l.qkv.weight, l.qkv.bias), mixed = rows_like(x, d, t);
+  const auto times = [&, packed = keep ? nullptr : k.pass.packed](const at::Tensor& rows, const ProductWeight& w, LayerParameter first) {
+    return product(rows, packed ? packed->of(l.parameters[first], w.weight) : w.weight, w.bias);
+  };
+  const auto qkv = times(x, l.qkv, kQueryWeight), mixed = rows_like(x, d, t);
   if (keep) k.softmax = at::empty({t, l.heads, 2}, x.options().dtype(at::kFloat));
   attention_forward<A>({data<A>(qkv), d, l.heads, k.pass.rows, k.pass.attention}, data<A>(mixed), keep ? floats(k.softmax) : nullptr);
   const auto context = k.onward.take_padded(mixed);
-  const auto attended = norm_forward<A>(k, product(context, l.context.weight, l.context.bias), k.onward.take_padded(x), k.pass.context,
+  const auto attended = norm_forward<A>(k, times(context, l.context, kContextWeight), k.onward.take_padded(x), k.pass.context,
                                         kAttendedNormWeight, keep ? &k.attended_norm : nullptr);
-  const auto wide = product(attended, l.wide.weight, l.wide.bias);
+  const auto wide = times(attended, l.wide, kWideWeight);
   const auto active = keep ? rows_like(wide, wide.size(1), k.onward.count) : wide;
   gelu_forward<A>(data<A>(wide), data<A>(active), k.onward.count, wide.size(1));
   if (keep) k.x = x, k.qkv = qkv, k.context = context, k.attended = attended, k.wide = wide;
-  return norm_forward<A>(k, product(active, l.output.weight, l.output.bias), attended, k.pass.output, kOutputNormWeight, keep ? &k.output_norm : nullptr);
+  return norm_forward<A>(k, times(active, l.output, kOutputWeight), attended, k.pass.output, kOutputNormWeight, keep ? &k.output_norm : nullptr);
 }
 
 /// Gradients of the parameters, by LayerParameter; those that nobody wants stay undefined, and those that a sink took.

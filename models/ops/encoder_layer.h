@@ -9,6 +9,7 @@
 
 #include "models/ops/attention.h"
 #include "models/ops/dropout.h"
+#include "models/ops/product.h"
 
 namespace fmtrain {
 
@@ -40,6 +41,7 @@ struct LayerPass {
   /// int64 [O], ascending: the rows whose y is wanted. Attention reads the others too; what follows it is not computed for them.
   /// Undefined: all.
   at::Tensor outputs = {};
+  PackedWeights* packed = nullptr;  ///< for a pass without gradients
 };
 
 /// True where encoder_layer has kernels: on the CPU, in fp32 and bf16.

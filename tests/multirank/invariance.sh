@@ -6,7 +6,7 @@ fmtrain=$1 source=$2 precision=$3
 source "$source/tests/support/whole_run.sh"
 
 sets=()
-if [[ $precision == fp16 ]]; then sets=(--set data.validation=null --set data.test=null); fi  # slow on processors
+if [[ $precision == fp16 ]]; then sets=(--set data.validation=null --set data.test=null); fi  # for GPUs: here its training is enough
 
 run() {  # RANKS DIRECTORY ARGUMENTS...
   local ranks=$1 dir=$2

@@ -102,6 +102,13 @@ TEST_P(TinyHead, LogitsLossAndGradients) {
   const auto model = tiny(tiny_config(GetParam()));
   const auto batch = batch_of(golden);
   EXPECT_LE(largest(model->logits(batch, kEvaluation) - golden.at("logits")), 1e-5);
+  if (GetParam() == Task::kTokenClassification) {
+    auto listed = batch;
+    listed.target_rows = (batch.targets != kIgnoreTarget).nonzero().view(-1);
+    EXPECT_LT(listed.target_rows.numel(), batch.length());
+    EXPECT_LE(largest(model->target_logits(listed, kEvaluation) - golden.at("logits").index_select(0, listed.target_rows)), 1e-5);
+    EXPECT_TRUE(at::equal(targets_of_logits(listed), batch.targets.index_select(0, listed.target_rows)));
+  }
   const Loss loss = model->loss(batch, kEvaluation);
   EXPECT_EQ(loss.count, batch.valid_targets);
   EXPECT_NEAR(loss.sum.item<double>(), golden.at("loss").item<double>(), 2e-6 * golden.at("loss").item<double>());

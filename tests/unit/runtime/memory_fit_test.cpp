@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <torch/autograd.h>
 
+#include "models/ops/linear.h"
+#include "models/ops/product.h"
 #include "runtime/engine/flat_params.h"
 #include "runtime/engine/gradient_hooks.h"
 #include "runtime/engine/leaf_sum.h"
@@ -79,6 +81,7 @@ TEST_P(Activations, ArePredictedWithinATenthOfWhatTheLedgerCounts) {
   c.max_positions = 128;
   c.labels = 5;
   c.precision = GetParam().precision;
+  n.widened = !multiplies(product_type(c.precision));
   c.recompute = GetParam().recompute;
   const std::vector<int64_t> lengths(static_cast<size_t>(GetParam().samples), 48);
   n.largest_leaf = [&](int64_t) { return LeafSize{48 * std::ssize(lengths), 48 * 48 * std::ssize(lengths)}; };
@@ -199,6 +202,16 @@ TEST(MemoryFit, TheTotalIsTheLargerOfLoadingAndTraining) {
   EXPECT_EQ(m.total(), 11000);
   m.freed = 20000;
   EXPECT_EQ(m.total(), 1000 + 1 + 2 + 4 + 8 + 16 + 128 + 20000);
+}
+
+TEST(MemoryFit, WeightsThatAreReadWhereTheyStayTakeNoMore) {
+  MemoryNeeds n = base(2);
+  const auto apart = predict(n, {3, 0, 16});
+  EXPECT_GE(apart.loading, 4 * n.trained);
+  n.in_place = true;
+  const auto in_place = predict(n, {3, 0, 16});
+  EXPECT_EQ(in_place.loading + in_place.freed, 0);
+  EXPECT_EQ(in_place.parameters, apart.parameters);
 }
 
 /// At every amount of memory: advice fits, changes no key without need, and starts with what costs least.
