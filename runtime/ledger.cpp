@@ -4,11 +4,11 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
-#include <sys/mman.h>
-
 #include <atomic>
 #include <cstring>
 #include <mutex>
+
+#include "runtime/huge_pages.h"
 
 namespace fmtrain {
 namespace {
@@ -41,16 +41,6 @@ void release(void* data) {
   c10::free_cpu(header);
 }
 
-/// Blocks from this size on are mappings of their own, untouched yet (glibc's largest M_MMAP_THRESHOLD).
-constexpr size_t kHuge = size_t{32} << 20, kHugePage = size_t{2} << 20;
-
-/// Weights and optimizer state then come in 2 MiB at a time: a sixth of the time of 4 KiB pages, at every start. No rule where it fails.
-void prefer_huge_pages(void* memory, size_t bytes) {
-  const auto first = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
-  const auto last = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-}
-
 /// LibTorch's own allocation with a header in front of it.
 class CountingAllocator final : public c10::Allocator {
  public:
@@ -69,7 +59,7 @@ class CountingAllocator final : public c10::Allocator {
   static void* allocated(size_t bytes) {
     try {
       void* memory = c10::alloc_cpu(bytes + sizeof(Header));
-      if (bytes >= kHuge) prefer_huge_pages(memory, bytes);
+      if (bytes >= kOwnMapping) prefer_huge_pages(memory, bytes);  // weights and optimizer state, at every start
       return memory;
     } catch (...) {
       const std::lock_guard lock(shortage_mutex);

@@ -13,6 +13,8 @@
 #include "runtime/data/dataset_info.h"
 #include "runtime/errors.h"
 #include "runtime/hash.h"
+#include "runtime/ledger.h"
+#include "runtime/parameter_place.h"
 
 namespace fmtrain {
 namespace {
@@ -71,52 +73,80 @@ bool is_head(const std::string& name) { return is_classifier(name) || name.compa
 
 at::ScalarType scalar_type(const std::string& dtype) { return dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : dtype == "BF16" ? at::kBFloat16 : at::kByte; }
 
-/// An infinity or a NaN has all bits of the exponent.
+/// An infinity or a NaN has all bits of the exponent: one more there carries into the sign's place.
 bool finite(const at::Tensor& values) {
   if (values.scalar_type() != at::kFloat) return at::isfinite(values).all().item<bool>();
-  constexpr uint32_t kExponent = 0x7f800000;
+  constexpr uint32_t kExponent = 0x7f800000, kOne = 0x00800000;
   const auto* bits = static_cast<const uint32_t*>(values.const_data_ptr());
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < values.numel(); ++i) bad |= (bits[i] & kExponent) == kExponent;
-  return bad == 0;
+  uint32_t carries = 0;
+  for (int64_t i = 0; i < values.numel(); ++i) carries |= (bits[i] & kExponent) + kOne;
+  return carries >> 31 == 0;
 }
 
-/// Each piece is hashed, looked at and copied while it is in cache.
-void load_one(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p, Sha256& hash) {
-  const auto& t = file.header().tensors[index];
-  if (scalar_type(t.dtype) == at::kByte) throw ConfigError(path + ": tensor " + quoted(t.name) + ": dtype " + t.dtype + " is not F32, F16 or BF16");
-  if (t.shape != p.value.sizes().vec())
-    throw ConfigError(path + ": tensor " + quoted(t.name) + ": its shape is not the one config.json gives for " + p.name);
-  const at::NoGradGuard no_grad;
-  const auto target = p.value.data().view(-1);
-  const auto type = scalar_type(t.dtype);
-  int64_t at = 0;
-  file.read(index, [&](std::string_view piece) {
-    hash.update(piece.data(), piece.size());
-    const auto source = at::from_blob(const_cast<char*>(piece.data()), {std::ssize(piece) / static_cast<int64_t>(c10::elementSize(type))}, type);
-    if (!finite(source)) throw ConfigError(path + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
-    target.narrow(0, at, source.numel()).copy_(source);
-    at += source.numel();
-  });
-}
+/// One file's tensors, read in their order: each piece is hashed, looked at and copied while it is in cache.
+class WeightsReader {
+ public:
+  WeightsReader(const std::string& path, WritingShare share) : path_(path), file_(path), share_(share) {
+    hash_.update(file_.start().data(), file_.start().size());
+  }
+  const SafetensorsHeader& header() const { return file_.header(); }
 
-/// The rows of those labels that the stored head has.
-void load_rows(const SafetensorsFile& file, const std::string& path, size_t index, NamedParameter& p, const HeadLabels& head,
-               Sha256& hash) {
-  auto shape = p.value.sizes().vec();
-  shape[0] = std::ssize(head.stored);
-  if (file.header().tensors[index].shape != shape)
-    throw ConfigError(path + ": tensor " + quoted(file.header().tensors[index].name) + ": has not one row for each of the " +
-                      std::to_string(head.stored.size()) + " labels in fmtrain.json; the two files are not of one model: copy the directory again");
-  NamedParameter stored{p.name, at::empty(shape, at::kFloat)};
-  load_one(file, path, index, stored, hash);
-  const at::NoGradGuard no_grad;
-  std::unordered_map<std::string_view, int64_t> row_of;
-  for (const auto& label : head.stored) row_of.emplace(label, std::ssize(row_of));
-  for (size_t row = 0; row < head.wanted.size(); ++row)
-    if (const auto found = row_of.find(head.wanted[row]); found != row_of.end())
-      p.value.data()[static_cast<int64_t>(row)].copy_(stored.value[found->second]);
-}
+  void read_over(size_t index) {
+    file_.read(index, [&](std::string_view piece) { hash_.update(piece.data(), piece.size()); });
+  }
+
+  /// This rank's share of it, where others write the rest. Not of a head, whose first values a slow rank may still be moving there.
+  void read(size_t index, NamedParameter& p) {
+    read_pieces(index, p, p.value.requires_grad() && place_of(p.name).encoder() ? share_ : WritingShare{});
+  }
+
+  /// The rows of those labels that the stored head has.
+  void read_rows(size_t index, NamedParameter& p, const HeadLabels& head) {
+    auto shape = p.value.sizes().vec();
+    shape[0] = std::ssize(head.stored);
+    const auto& t = header().tensors[index];
+    if (t.shape != shape)
+      throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": has not one row for each of the " + std::to_string(head.stored.size()) +
+                        " labels in fmtrain.json; the two files are not of one model: copy the directory again");
+    NamedParameter stored{p.name, at::empty(shape, at::kFloat)};
+    read_pieces(index, stored, {});
+    const at::NoGradGuard no_grad;
+    std::unordered_map<std::string_view, int64_t> row_of;
+    for (const auto& label : head.stored) row_of.emplace(label, std::ssize(row_of));
+    for (size_t row = 0; row < head.wanted.size(); ++row)
+      if (const auto found = row_of.find(head.wanted[row]); found != row_of.end())
+        p.value.data()[static_cast<int64_t>(row)].copy_(stored.value[found->second]);
+  }
+
+  std::string sha256() { return hash_.hex(); }
+
+ private:
+  void read_pieces(size_t index, NamedParameter& p, WritingShare share) {
+    const auto& t = header().tensors[index];
+    if (scalar_type(t.dtype) == at::kByte) throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": dtype " + t.dtype + " is not F32, F16 or BF16");
+    if (t.shape != p.value.sizes().vec())
+      throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": its shape is not the one config.json gives for " + p.name);
+    const at::NoGradGuard no_grad;
+    const Booking booking(Purpose::kParameters);
+    if (!p.value.is_contiguous()) p.value.set_data(at::empty(t.shape, at::kFloat));
+    const auto target = p.value.data().view(-1);
+    const auto type = scalar_type(t.dtype);
+    int64_t at = 0;
+    file_.read(index, [&](std::string_view piece) {
+      hash_.update(piece.data(), piece.size());
+      const auto source = at::from_blob(const_cast<char*>(piece.data()), {std::ssize(piece) / static_cast<int64_t>(c10::elementSize(type))}, type);
+      if (!finite(source)) throw ConfigError(path_ + ": tensor " + quoted(t.name) + ": holds a NaN or an infinity");
+      if (pieces_++ % share.of == share.index) target.narrow(0, at, source.numel()).copy_(source);
+      at += source.numel();
+    });
+  }
+
+  std::string path_;
+  SafetensorsFile file_;
+  WritingShare share_;
+  Sha256 hash_;         ///< of the file, for its tensors come in the file's order
+  int64_t pieces_ = 0;  ///< so far
+};
 
 /// How many rows of the head came from the file, for the log.
 std::string head_note(const HeadLabels& head) {
@@ -275,26 +305,30 @@ std::vector<std::string> grown_labels(std::vector<std::string> before, const std
 }
 
 LoadedWeights load_weights(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head) {
+  LoadedWeights result = load_share(model, dir, head, {});
+  model.parameters_changed();
+  return result;
+}
+
+LoadedWeights load_share(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head, WritingShare share) {
   const std::string path = dir + "/model.safetensors";
-  const SafetensorsFile file(path);
+  WeightsReader reader(path, share);
   LoadedWeights result;
   std::set<std::string> loaded;
-  Sha256 hash;  // of the file, for its tensors come in the file's order
-  hash.update(file.start().data(), file.start().size());
-  for (size_t i = 0; i < file.header().tensors.size(); ++i) {
-    const auto& original = file.header().tensors[i].name;
+  for (size_t i = 0; i < reader.header().tensors.size(); ++i) {
+    const auto& original = reader.header().tensors[i].name;
     const auto name = renamed(original);
     auto& parameters = model.parameters();
     const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == name; });
     const bool classifier = found != parameters.end() && is_classifier(name);
     const bool other_head =
-        classifier && (head ? head->stored.empty() : file.header().tensors[i].shape != found->value.sizes().vec());
+        classifier && (head ? head->stored.empty() : reader.header().tensors[i].shape != found->value.sizes().vec());
     if (found != parameters.end() && !other_head) {
       if (!loaded.insert(name).second) throw ConfigError(path + ": two tensors are named " + quoted(name));
-      classifier && head ? load_rows(file, path, i, *found, *head, hash) : load_one(file, path, i, *found, hash);
+      classifier && head ? reader.read_rows(i, *found, *head) : reader.read(i, *found);
     } else if (ignorable(name) || other_head) {
       result.notes.push_back("not used: " + original);
-      file.read(i, [&](std::string_view piece) { hash.update(piece.data(), piece.size()); });
+      reader.read_over(i);
     } else {
       throw ConfigError(path + ": tensor " + quoted(original) + " has no place in the model");
     }
@@ -305,8 +339,7 @@ LoadedWeights load_weights(TaskModel& model, const std::string& dir, const std::
     result.notes.push_back("new: " + p.name);
   }
   if (head && !head->stored.empty()) result.notes.push_back(head_note(*head));
-  model.parameters_changed();
-  result.sha256 = hash.hex();
+  result.sha256 = reader.sha256();
   return result;
 }
 

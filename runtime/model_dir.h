@@ -33,11 +33,19 @@ std::optional<std::vector<std::string>> stored_labels(const std::string& dir, Ta
 /// All of `before` in their order, then those of `found` that are new. Of a tagger's labels pairs stay together.
 std::vector<std::string> grown_labels(std::vector<std::string> before, const std::vector<std::string>& found);
 
+/// The trained parameters lie in memory that `of` ranks share: this one, number `index`, writes every of-th piece of the encoder's. It
+/// reads, checks and hashes all of the file.
+struct WritingShare {
+  int index = 0, of = 1;
+};
+
 /// Fill `model` from dir/model.safetensors. Names with and without "bert.", and gamma/beta for norms, are accepted. Every
 /// tensor of the file is used or listed as ignored, every parameter is loaded or a new head; else ConfigError. With `head`,
 /// rows of the classifier are found by their labels: a label that is not stored keeps its row's initial values. Without, a
 /// classifier of another shape is a new head.
 LoadedWeights load_weights(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head = {});
+/// The same without parameters_changed(), which is for the caller to say once all shares are written.
+LoadedWeights load_share(TaskModel& model, const std::string& dir, const std::optional<HeadLabels>& head, WritingShare share);
 
 /// SHA-256 over the parameters in name order: name, shape, fp32 bytes.
 std::string weights_sha256(TaskModel& model);

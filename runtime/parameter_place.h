@@ -11,6 +11,8 @@ struct ParameterPlace {
   int64_t layer = 0;  ///< of kLayer, from 0
   /// Everything below the head: what comes from the pretrained model.
   bool backbone() const { return part != kHead; }
+  /// What every pretrained model has, whatever it was trained for.
+  bool encoder() const { return part == kEmbeddings || part == kLayer; }
 };
 
 /// Names with "bert." only: those of the model, not of a foreign file. What is neither embeddings, encoder nor pooler is the head.

@@ -8,6 +8,7 @@
 
 #include "runtime/data/prepare.h"
 #include "runtime/errors.h"
+#include "runtime/hash.h"
 #include "runtime/ledger.h"
 #include "runtime/model_dir.h"
 
@@ -20,15 +21,16 @@ PrepareOptions options_of(const Config& config, const char* split, const std::ve
   return {config.model.task, config.data.format, split, config.data.columns, config.data.max_length, config.data.overlong, labels};
 }
 
-/// Collective. All ranks opened the same data, or none goes on: a file may be replaced between two ranks' reading it.
-void must_agree(Communicator& comm, const std::string& input, const DatasetInfo& info) {
+/// Collective. All ranks read the same file, or none goes on: it may be replaced between two ranks' reading it.
+template <class Fault>
+void must_agree(Communicator& comm, const std::string& file, const std::string& sha256) {
   auto digits = at::empty({64}, at::kLong);
-  std::copy_n(info.content_sha256.begin(), 64, digits.data_ptr<int64_t>());
+  std::copy_n(sha256.begin(), 64, digits.data_ptr<int64_t>());
   const auto mine = digits.clone();
   comm.broadcast(digits, 0).wait();
   auto differs = at::full({1}, at::equal(digits, mine) ? 0 : 1, at::kLong);
   comm.all_reduce(differs, ReduceOp::kMax).wait();
-  if (differs.item<int64_t>() > 0) throw DataError(input + ": ranks read other data than rank 0; the file was changed while the run started; start again when it is complete");
+  if (differs.item<int64_t>() > 0) throw Fault(file + ": ranks read other data than rank 0; the file was changed while the run started; start again when it is complete");
 }
 
 /// The file `input` as a data set; raw text is prepared once, by rank 0.
@@ -44,7 +46,7 @@ std::unique_ptr<Dataset> open_split(const Config& config, Communicator& comm, co
   if (data->info().labels != labels)
     throw DataError(input + ": its labels differ from those of data.train; name the raw file instead, or prepare it with --labels-of");
   if (data->size() == 0) throw DataError(input + ": holds no sample");
-  must_agree(comm, input, data->info());
+  must_agree<DataError>(comm, input, data->info().content_sha256);
   return data;
 }
 
@@ -66,7 +68,8 @@ std::vector<std::string> training_labels(const Config& config, const Tokenizer& 
   return labels;
 }
 
-std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, const ModelLabels& of_model, at::Device device) {
+/// The encoder has no values yet, if it is to be pretrained.
+std::unique_ptr<TaskModel> make_model(const Config& config, const RunInputs& inputs) {
   ModelConfig shape = read_model_config(inputs.model_dir);
   shape.task = config.model.task;
   shape.pooling = config.model.pooling;
@@ -82,22 +85,14 @@ std::unique_ptr<TaskModel> make_model(const Config& config, RunInputs& inputs, c
       throw ConfigError("a prepared file was made for max_length " + std::to_string(data->info().max_length) + ", but the model has only " +
                         std::to_string(shape.max_positions) + " positions; prepare it again");
   const Booking booking(Purpose::kParameters);
-  const bool pretrained = config.model.init == Init::kPretrained;
-  auto model = make_bert(shape, config.run.seed, pretrained ? Initial::kHead : Initial::kAll);
-  if (pretrained) {
-    const auto head = of_model ? std::optional(HeadLabels{*of_model, inputs.labels}) : std::nullopt;
-    const auto loaded = load_weights(*model, inputs.model_dir, head);
-    inputs.base_sha256 = loaded.sha256;
-    inputs.notes.insert(inputs.notes.end(), loaded.notes.begin(), loaded.notes.end());
-  }
-  for (auto& p : model->parameters()) p.value.set_data(p.value.detach().to(device));
-  model->parameters_changed();
-  return model;
+  return make_bert(shape, config.run.seed, config.model.init == Init::kPretrained ? Initial::kHead : Initial::kAll);
 }
 
 }  // namespace
 
-RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device) {
+Base base_of(const Config& config, bool gpu) { return !gpu && config.model.init == Init::kPretrained ? Base::kLater : Base::kNow; }
+
+RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device, Base base) {
   RunInputs inputs;
   inputs.model_dir = resolve_model(config.model.path);
   inputs.tokenizer = load_tokenizer(inputs.model_dir);
@@ -109,8 +104,24 @@ RunInputs load_inputs(const Config& config, Communicator& comm, at::Device devic
   inputs.train = open(config.data.train, "train", config.data.limit.value_or(-1));
   inputs.validation = open(config.data.validation, "val", -1);
   inputs.test = open(config.data.test, "test", -1);
-  inputs.model = make_model(config, inputs, of_model, device);
+  inputs.model = make_model(config, inputs);
+  if (base == Base::kLater) return inputs;
+  if (config.model.init == Init::kPretrained) load_base(inputs, config, comm, {});
+  for (auto& p : inputs.model->parameters()) p.value.set_data(p.value.detach().to(device));
+  inputs.model->parameters_changed();
   return inputs;
+}
+
+void load_base(RunInputs& inputs, const Config& config, Communicator& comm, WritingShare share) {
+  const auto of_model = labels_of_model(config, inputs.model_dir);
+  const auto head = of_model ? std::optional(HeadLabels{*of_model, inputs.labels}) : std::nullopt;
+  const auto loaded = load_share(*inputs.model, inputs.model_dir, head, share);
+  std::string read = loaded.sha256;
+  if (head)
+    for (const auto& label : head->stored) read += '\n' + label;
+  must_agree<ConfigError>(comm, inputs.model_dir + "/model.safetensors, or fmtrain.json beside it", sha256_hex(read.data(), read.size()));
+  inputs.base_sha256 = loaded.sha256;
+  inputs.notes.insert(inputs.notes.end(), loaded.notes.begin(), loaded.notes.end());
 }
 
 Json fingerprint(const Config& config, const RunInputs& inputs, const std::string& device) {

@@ -11,6 +11,7 @@
 #include "runtime/config/config.h"
 #include "runtime/data/dataset.h"
 #include "runtime/json.h"
+#include "runtime/model_dir.h"
 #include "runtime/text/tokenizer.h"
 
 namespace fmtrain {
@@ -25,8 +26,16 @@ struct RunInputs {
   std::vector<std::string> notes;                    ///< lines for the log: ignored tensors, new heads, preparation
 };
 
+/// When the encoder gets its pretrained values; kLater: with load_base(), until when its parameters have a shape and no memory.
+enum class Base { kNow, kLater };
+/// Of a run: on the CPU weights are read where they stay, which the engine makes.
+Base base_of(const Config& config, bool gpu);
+
 /// Collective when data must be prepared: rank 0 does it while the others wait. `device` is the model's.
-RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device);
+RunInputs load_inputs(const Config& config, Communicator& comm, at::Device device, Base base = Base::kNow);
+
+/// Collective. The pretrained weights, into parameters on the CPU; fills base_sha256, which must be the same on every rank, and notes.
+void load_base(RunInputs& inputs, const Config& config, Communicator& comm, WritingShare share);
 
 /// The prepared files of a config, made now when missing: {"train", file}, {"validation", file}, ... as far as they are named.
 std::vector<std::pair<std::string, std::string>> prepare_inputs(const Config& config);

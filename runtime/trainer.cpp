@@ -32,6 +32,14 @@ constexpr const char* kRepair = "; repair the storage and start the same command
 constexpr const char* kNothingToOffload =
     "engine.offload: optimizer moves what is on a GPU to host memory, but there is no GPU here; remove it, or set engine.zero to share out optimizer state";
 constexpr int64_t kStepsBetweenComparisons = 1000, kStepsBetweenClocks = 10;
+constexpr double kUntimedRate = 200e6;  ///< bytes/s at which a rank is taken to save while no save was timed
+
+/// Seconds a save of this rank's share may take, when none has been timed yet.
+double untimed_save(const StateDict& state) {
+  double bytes = 0;
+  for (const auto& piece : state.pieces) bytes += static_cast<double>(piece.data.nbytes());
+  return bytes / kUntimedRate;
+}
 
 /// Ranks of one kind compute the same bits.
 std::string kind_of(const RunOptions& options) {
@@ -43,7 +51,7 @@ std::string kind_of(const RunOptions& options) {
 class Trainer {
  public:
   Trainer(const Config& config, Communicator& comm, const RunOptions& options)
-      : config_(config), comm_(comm), options_(options), outputs_(config, comm, options), inputs_(load_inputs(config, comm, at::Device(options.device))),
+      : config_(config), comm_(comm), options_(options), outputs_(config, comm, options), inputs_(load_inputs(config, comm, at::Device(options.device), base_of(config, options.device != "cpu"))),
         plan_(inputs_.train->lengths(), inputs_.train->valid_targets(), config.run.seed, config.batch, config.data.order),
         total_steps_(plan_.total_steps(config.schedule)), groups_(apply_freeze(config.finetune, *inputs_.model)),
         unfreezing_(unfreeze_schedule(config.finetune, *inputs_.model, plan_.steps_per_epoch())),
@@ -66,6 +74,7 @@ class Trainer {
     outputs_.describe(inputs_, groups_, plan_, total_steps_, unfreeze_text(unfreezing_, total_steps_));
     resume();
     if (!done()) checkpoints_.must_fit(engine_->state());
+    untimed_save_ = untimed_save(engine_->state());
     if (!done()) count_restart(posix_files(), config_.run.dir, comm_, state_.step, options_.resume);
     outputs_.begin(state_, total_steps_);
     evaluate_before();
@@ -85,9 +94,11 @@ class Trainer {
     const double l2_start = config_.finetune.l2_start;
     const bool offload = config_.engine.offload == Offload::kOptimizer;
     if (offload && options_.device == "cpu") throw ConfigError(kNothingToOffload);
-    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start, offload);
+    EncoderFill fill;
+    if (base_of(config_, options_.device != "cpu") == Base::kLater) fill = [this](int index, int of) { load_base(inputs_, config_, comm_, {index, of}); };
+    if (stage == 0) return make_replicated_engine(*inputs_.model, comm_, config_.optimizer, exact, l2_start, offload, fill);
     if (stage == 3 && options_.device != "cpu") throw ConfigError("engine.zero: 3 needs ranks that share memory; on GPUs use 2");
-    return make_sharded_engine(*inputs_.model, shards_, config_.optimizer, static_cast<int>(stage), exact, l2_start, offload);
+    return make_sharded_engine(*inputs_.model, shards_, config_.optimizer, static_cast<int>(stage), exact, l2_start, offload, fill);
   }
 
   bool done() const { return state_.step >= total_steps_ || state_.stopped_early; }
@@ -141,6 +152,9 @@ class Trainer {
     if (inputs_.test) result["test"] = evaluate(*inputs_.model, *inputs_.test, comm_, config_.report.bootstrap, tick());
     return result;
   }
+
+  /// What one more step and the save at the end may take.
+  double seconds_to_stop() const { return last_step_ + 2 * longest_save_.value_or(untimed_save_); }
 
   /// Runs until the plan ends, patience ends, or someone asks to stop (false).
   bool train_steps() {
@@ -198,7 +212,7 @@ class Trainer {
     const LeafDigest again = duty ? digest_of(*duty, step) : LeafDigest{};
     const double computed = steady_seconds();
     const double settling = settle_save();
-    const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(last_step_ + 2 * longest_save_));
+    const StepResult result = engine_->step(lr, options_.stop_requested && options_.stop_requested(seconds_to_stop()));
     if (duty) leaf_check_.compare(*duty, engine_->watched(), again);  // before anything of this update is saved
     outputs_.judge(state_.step + 1, step, result, inputs_.train->texts());
     if (const auto skipped = check_finite(result, step, state_); !skipped.empty()) outputs_.warn(skipped);
@@ -312,7 +326,7 @@ class Trainer {
     const double seconds = checkpoints_.save_seconds();
     outputs_.save_ended(saved, seconds);
     failed_saves_ = saved ? 0 : failed_saves_ + 1;
-    if (saved) longest_save_ = std::max(longest_save_, seconds);
+    if (saved) longest_save_ = std::max(longest_save_.value_or(0), seconds);
     else outputs_.warn(save_fault_);
     if (failed_saves_ >= 3) throw StorageError(save_fault_);
   }
@@ -350,7 +364,8 @@ class Trainer {
   TrainState state_;
   int failed_saves_ = 0;  ///< in a row
   std::string save_fault_;
-  double last_step_ = 0, save_began_ = 0, longest_save_ = 0;  ///< seconds
+  double last_step_ = 0, save_began_ = 0, untimed_save_ = 0;  ///< seconds
+  std::optional<double> longest_save_;                        ///< seconds, once one was timed
   double mark_ = 0;  ///< when the last step ended: a step's time is that to its own end, so logging counts
 };
 

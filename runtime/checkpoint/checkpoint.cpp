@@ -27,6 +27,10 @@ void copy_overlap(const TensorPiece& target, int64_t offset, const float* values
   filled.emplace_back(first, last);
 }
 
+bool overlaps(const TensorPiece& target, const StoredPiece& piece) {
+  return target.offset < piece.offset + piece.count && piece.offset < target.offset + target.data.numel();
+}
+
 bool tiles(std::vector<Elements>& ranges, int64_t first, int64_t last) {
   std::sort(ranges.begin(), ranges.end());
   for (const auto& range : ranges) {
@@ -159,11 +163,18 @@ Json CheckpointStore::load(int64_t step, const StateDict& targets, const Json& f
   if (manifest.at("step") != step)
     throw CheckpointError(path(step) + ": is the checkpoint of step " + manifest.at("step").dump());
   if (manifest.at("fixed") != fixed) throw of_another_run(path(step), manifest.at("fixed"), fixed);
+  const auto wants = [&](const StoredPiece& piece) {
+    return std::any_of(targets.pieces.begin(), targets.pieces.end(), [&](const auto& t) { return t.name == piece.name && overlaps(t, piece); });
+  };
+  std::vector<Json> wanted;
+  for (const auto& entry : manifest.at("files"))
+    if (may_hold(place_.files, path(step), entry, wants)) wanted.push_back(entry);
+  // One or two ranks read a file if all want as many as this one: then the disk is faster without the page cache between.
+  const bool few = wanted.size() * static_cast<size_t>(place_.comm.size()) <= 2 * manifest.at("files").size();
   std::vector<std::vector<Elements>> filled(targets.pieces.size());
-  for (const auto& entry : manifest.at("files")) {
-    read_shard(place_.files, path(step), entry, [&](const StoredPiece& piece, int64_t first, const float* values, int64_t count) {
-      fill(targets, piece, first, values, count, filled);
-    });
+  for (const auto& entry : wanted) {
+    read_shard(place_.files, path(step), entry, few ? From::kDisk : From::kCache,
+               [&](const StoredPiece& piece, int64_t first, const float* values, int64_t count) { fill(targets, piece, first, values, count, filled); });
   }
   for (size_t i = 0; i < filled.size(); ++i) {
     const auto& target = targets.pieces[i];

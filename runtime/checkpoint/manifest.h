@@ -32,7 +32,8 @@ int64_t generation_of(const Json& manifest);
 void with_file(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<void(int)>& use);
 
 /// Calls `use(block, its first byte)` for the blocks of such a file in order, each after its hash was checked, until it returns
-/// false. The size is checked first. Throws std::runtime_error. Memory: one block. kDisk: past the page cache where the file system
+/// false. The size is checked first. From the second block on the next one is read meanwhile, by a thread of its own if there can be one. Throws
+/// std::runtime_error. Memory: two blocks. kDisk: past the page cache where the file system
 /// can, so that the disk answers; kCache: what several ranks of a host read is read from the disk once.
 enum class From { kCache, kDisk };
 void read_blocks(FileOps& files, int fd, const Json& entry, From from, const std::function<bool(std::string_view, int64_t)>& use);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
-#include "runtime/checkpoint/manifest.h"
 #include "runtime/errors.h"
 
 namespace fmtrain {
@@ -99,6 +99,28 @@ class ShardScan {
   size_t next_ = 0;
 };
 
+void read_exactly(FileOps& files, int fd, std::string& to) {
+  if (const int error = files.read(fd, to.data(), to.size(), 0)) fail(std::string("cannot be read: ") + std::strerror(error));
+}
+
+/// What the header says; nothing where it is none: that is for the reading with hashes to say.
+std::optional<std::vector<StoredPiece>> first_look(FileOps& files, int fd, const Json& entry) {
+  int64_t size = 0;
+  if (files.size(fd, &size) || size != entry.at("bytes").get<int64_t>() || size < 8) return {};
+  std::string start(8, '\0');
+  uint64_t length = 0;
+  read_exactly(files, fd, start);
+  std::memcpy(&length, start.data(), 8);
+  if (length > static_cast<uint64_t>(std::min(kMaxSafetensorsHeader, size - 8))) return {};
+  start.resize(8 + length);
+  read_exactly(files, fd, start);
+  try {
+    return pieces_of(parse_safetensors_header(start, size));
+  } catch (const std::runtime_error&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 std::string place_of(int64_t offset, const std::vector<int64_t>& shape) {
@@ -117,10 +139,16 @@ std::vector<StoredPiece> pieces_of(const SafetensorsHeader& header) {
   return pieces;
 }
 
-void read_shard(FileOps& files, const std::string& checkpoint, const Json& entry, const UseElements& use) {
+bool may_hold(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<bool(const StoredPiece&)>& wants) {
+  std::optional<std::vector<StoredPiece>> pieces;
+  with_file(files, checkpoint, entry, [&](int fd) { pieces = first_look(files, fd, entry); });
+  return !pieces || std::any_of(pieces->begin(), pieces->end(), wants);
+}
+
+void read_shard(FileOps& files, const std::string& checkpoint, const Json& entry, From from, const UseElements& use) {
   with_file(files, checkpoint, entry, [&](int fd) {
     ShardScan scan(entry.at("bytes").get<int64_t>());
-    read_blocks(files, fd, entry, From::kCache, [&](std::string_view block, int64_t at) {
+    read_blocks(files, fd, entry, from, [&](std::string_view block, int64_t at) {
       scan.take(block, at, use);
       return true;
     });

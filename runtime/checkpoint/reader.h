@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/safetensors.h"
-#include "runtime/file_ops.h"
-#include "runtime/json.h"
 
 namespace fmtrain {
 
@@ -29,8 +28,12 @@ std::vector<StoredPiece> pieces_of(const SafetensorsHeader& header);
 /// `count` values from element `first` of the piece on; both are at most what one block holds.
 using UseElements = std::function<void(const StoredPiece& piece, int64_t first, const float* values, int64_t count)>;
 
-/// One pass over a file of the manifest's list: each block is checked, then used. Throws CheckpointError "file: what".
-void read_shard(FileOps& files, const std::string& checkpoint, const Json& entry, const UseElements& use);
+/// Whether a file of the manifest's list has pieces that `wants` says yes to, as its header says, whose hash is not checked; true where
+/// that cannot be read. Throws CheckpointError "file: what".
+bool may_hold(FileOps& files, const std::string& checkpoint, const Json& entry, const std::function<bool(const StoredPiece&)>& wants);
+
+/// One pass over such a file: each block is checked, then used. Throws CheckpointError "file: what".
+void read_shard(FileOps& files, const std::string& checkpoint, const Json& entry, From from, const UseElements& use);
 
 struct StoredTensor {
   struct Part {

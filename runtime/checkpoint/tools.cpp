@@ -61,7 +61,7 @@ std::string problem_of(FileOps& files, const std::string& checkpoint, int64_t* b
     if (is_step_name(name) && read.at("step").dump() != name.substr(5))
       return checkpoint + ": is the checkpoint of step " + read.at("step").dump();
     for (const auto& entry : read.at("files"))
-      read_shard(files, checkpoint, entry, [](const StoredPiece&, int64_t, const float*, int64_t) {});
+      read_shard(files, checkpoint, entry, From::kCache, [](const StoredPiece&, int64_t, const float*, int64_t) {});
     return "";
   } catch (const std::exception& error) {
     return error.what();

@@ -44,7 +44,8 @@ class PreparedDataset final : public Dataset {
     }
     const auto samples = static_cast<int64_t>(ids.size());
     const bool tagging = data_.info.task == Task::kTokenClassification;
-    Batch batch{longs(rows), zeros(rows), longs(rows), zeros(samples + 1), longs(samples), longs(tagging ? rows : samples), {}, valid_targets};
+    Batch batch{longs(rows), zeros(rows), longs(rows), longs(samples + 1), longs(samples), longs(tagging ? rows : samples), {}, valid_targets};
+    batch.offsets.data_ptr<int64_t>()[0] = 0;
     if (tagging) std::fill_n(batch.targets.data_ptr<int64_t>(), rows, kIgnoreTarget);
     if (tagging && valid_targets > 0) batch.target_rows = longs(valid_targets);
     auto* target_row = batch.target_rows.defined() ? batch.target_rows.data_ptr<int64_t>() : nullptr;
@@ -59,10 +60,16 @@ class PreparedDataset final : public Dataset {
  private:
   /// Without a dispatch: finding at::empty's and at::zeros' functions takes as long as filling the memory of a batch.
   static at::Tensor longs(int64_t numel) { return at::detail::empty_cpu({numel}, at::kLong); }
+  /// In memory that a thread's batches share, for nobody writes there.
   static at::Tensor zeros(int64_t numel) {
-    auto memory = longs(numel);
-    std::fill_n(memory.data_ptr<int64_t>(), numel, int64_t{0});
-    return memory;
+    thread_local at::Tensor all;
+    if (!all.defined() || all.numel() < numel) {
+      all = longs(2 * numel);
+      std::fill_n(all.data_ptr<int64_t>(), all.numel(), int64_t{0});
+    }
+    auto some = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(all.storage()), all.key_set(), all.dtype());
+    some.unsafeGetTensorImpl()->set_sizes_contiguous({numel});
+    return some;
   }
 
   void check_ids(const std::string& path, int64_t vocab_size) const {

@@ -9,6 +9,7 @@
 
 #include "runtime/errors.h"
 #include "runtime/file_ops.h"
+#include "runtime/huge_pages.h"
 
 namespace fmtrain {
 namespace {
@@ -162,7 +163,10 @@ template <class T>
 std::vector<T> H5Reader::read(const char* name, int64_t type) {
   const Handle set(open(name), H5Dclose);
   const auto [count, chunk] = check<T>(name, set, type);
-  std::vector<T> values(count);
+  std::vector<T> values;
+  values.reserve(count);
+  if (count * sizeof(T) >= kOwnMapping) prefer_huge_pages(values.data(), count * sizeof(T));  // samples are read from anywhere in it
+  values.resize(count);
   if (count > 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) fail_damaged(name, set, type, count, chunk);
   return values;
 }

@@ -2,6 +2,7 @@
 // asks for it.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,15 +63,20 @@ class Engine : public Stateful {
   virtual void swap_average() = 0;
 };
 
+/// Gives the encoder's parameters (parameter_place.h) their values where they lie, and those of the head that come from elsewhere; of the
+/// encoder's that are trained, which `of` ranks have in one memory, this rank, number `index` of them, writes its share. Empty: they
+/// have their values.
+using EncoderFill = std::function<void(int index, int of)>;
+
 /// Stage 0: parameters, gradients and optimizer state whole on every rank; a rank alone on a CPU gets stage 1, which is the same to it
 /// and can read a gradient where it lies (leaf_window.h). l2_start: finetune.l2_start; offload: the optimizer's
-/// state and updates are the host's (engine.offload).
+/// state and updates are the host's (engine.offload). `fill` is called once, when the parameters have their places.
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
-                                               double l2_start = 0, bool offload = false);
+                                               double l2_start = 0, bool offload = false, const EncoderFill& fill = {});
 
 /// ZeRO stage 1 (optimizer state sharded), 2 (gradients too) or 3 (parameters too, among the ranks of a node), within each of the
 /// groups (one world is one). With exact: the bits of stage 0.
 std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, const ShardGroups& groups, const OptimizerSection& optimizer, int stage, bool exact,
-                                            double l2_start = 0, bool offload = false);
+                                            double l2_start = 0, bool offload = false, const EncoderFill& fill = {});
 
 }  // namespace fmtrain

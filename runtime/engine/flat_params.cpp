@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "runtime/ledger.h"
+#include "runtime/parameter_place.h"
 
 namespace fmtrain {
 FlatLayout make_layout(const std::vector<NamedParameter>& trainable) {
@@ -16,7 +17,7 @@ FlatLayout make_layout(const std::vector<NamedParameter>& trainable) {
   return layout;
 }
 
-FlatParams::FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory)
+FlatParams::FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory, bool values)
     : parameters_(std::move(trainable)), layout_(make_layout(parameters_)), values_(std::move(memory)) {
   TORCH_CHECK(!parameters_.empty(), "no trainable parameter");
   const Booking booking(Purpose::kParameters);
@@ -24,7 +25,7 @@ FlatParams::FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory)
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& place = layout_.tensors[i];
     const at::Tensor view = values_.narrow(0, place.offset, place.numel).view(place.shape);
-    view.copy_(parameters_[i].value.detach());
+    if (values || !place_of(parameters_[i].name).encoder()) view.copy_(parameters_[i].value.detach());
     parameters_[i].value.set_data(view);
   }
 }

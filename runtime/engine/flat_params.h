@@ -35,8 +35,8 @@ FlatLayout make_layout(const std::vector<NamedParameter>& trainable);
 class FlatParams {
  public:
   /// Moves the values of `trainable` into `memory` (fp32, at least the layout's numel; undefined: memory of its own) and rebinds
-  /// them to views of it.
-  explicit FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory = {});
+  /// them to views of it. `values`: false: not the encoder's values, for it has none yet.
+  explicit FlatParams(std::vector<NamedParameter> trainable, at::Tensor memory = {}, bool values = true);
   const FlatLayout& layout() const { return layout_; }
   const at::Tensor& values() const { return values_; }  ///< fp32 [layout().numel or more]
   const std::vector<NamedParameter>& parameters() const { return parameters_; }

@@ -161,11 +161,13 @@ class ReplicatedEngine final : public StepEngine {
 }  // namespace
 
 std::unique_ptr<Engine> make_replicated_engine(TaskModel& model, Communicator& comm, const OptimizerSection& optimizer, bool exact,
-                                               double l2_start, bool offload) {
-  if (comm.size() == 1 && model.parameters()[0].value.is_cpu()) return make_sharded_engine(model, comm, optimizer, 1, exact, l2_start, offload);
+                                               double l2_start, bool offload, const EncoderFill& fill) {
+  if (comm.size() == 1 && model.parameters()[0].value.is_cpu()) return make_sharded_engine(model, comm, optimizer, 1, exact, l2_start, offload, fill);
   const Booking booking(Purpose::kGradients);
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
-  return std::make_unique<ReplicatedEngine>(model, comm, update, exact, FlatParams(trainable(model)));
+  FlatParams params(trainable(model), {}, !fill);
+  if (fill) fill(0, 1);
+  return std::make_unique<ReplicatedEngine>(model, comm, update, exact, std::move(params));
 }
 
 }  // namespace fmtrain

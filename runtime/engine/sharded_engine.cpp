@@ -5,6 +5,7 @@
 //   stage 3: as 2; parameters lie once in memory that the ranks of a node share (in every stage here, where ranks share memory)
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 
 #include "runtime/engine/leaf_sum.h"
@@ -28,6 +29,13 @@ void put_rows(at::Tensor to, const at::Tensor& gradient, Range part) {
     const int64_t first = std::max(row, part.first), last = std::min(row + columns, part.last);
     if (first < last) to.narrow(0, first - part.first, last - first).copy_(values[i].narrow(0, first - row, last - first));
   }
+}
+
+/// Of this rank among those that allocate_shared gives the same bytes.
+int number_of_sharer(const Communicator& comm) {
+  const auto nodes = comm.nodes();
+  const auto own = nodes.begin() + comm.rank();
+  return comm.sharers() == 1 ? 0 : static_cast<int>(std::count(nodes.begin(), own, *own));
 }
 
 class ShardedEngine final : public StepEngine {
@@ -282,7 +290,7 @@ class ShardedEngine final : public StepEngine {
 }  // namespace
 
 std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, const ShardGroups& groups, const OptimizerSection& optimizer, int stage, bool exact,
-                                            double l2_start, bool offload) {
+                                            double l2_start, bool offload, const EncoderFill& fill) {
   TORCH_CHECK(stage >= 1 && stage <= 3, "ZeRO stage ", stage);
   Communicator& comm = groups.within();
   if (comm.size() == 1) stage = 1;  // they differ in what ranks share out
@@ -291,8 +299,9 @@ std::unique_ptr<Engine> make_sharded_engine(TaskModel& model, const ShardGroups&
   const auto table = table_of(layout);
   const ShardPlan plan(layout.numel, comm.size(), table ? table->range().last : 0, bucket_numel(stage, layout.numel));  // the table is exchanged by rows
   const Booking booking(Purpose::kParameters);
-  FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()));
-  comm.barrier();  // all have put the same values into the memory they share
+  FlatParams params(parameters, booked(comm.allocate_shared(plan.padded(), at::kFloat), Purpose::kParameters, comm.sharers()), !fill);
+  if (fill) fill(number_of_sharer(comm), comm.sharers());
+  comm.barrier();  // all have put the same values into the memory they share, or their share of them
   const UpdateOptions update{optimizer, l2_start, model.config().layers, offload};
   return std::make_unique<ShardedEngine>(model, groups, update, stage, exact, plan, std::move(params));
 }

@@ -34,8 +34,11 @@ StepEngine::StepEngine(TaskModel& model, Communicator& comm, const UpdateOptions
       clip_(update.optimizer.clip_norm), table_(values().is_cpu() ? table_of(layout()) : std::nullopt), loss_scale_(model.config().precision == Precision::kFp16),
       hooks_(model, [this](size_t i, const at::Tensor& gradient) { gradient_ready(i, gradient); },
              [this](size_t i) { return of_digest() ? at::Tensor() : place_for(i); }) {
-  model.parameters_changed();
   take_low_copies(group);
+  const auto& parameters = model.parameters();
+  const bool whole = std::all_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.value.requires_grad(); });
+  if (shares_low_ && !whole) model.parameters_changed();  // a frozen parameter's copy is a rank's own
+  make_low_copies_anew();
 }
 
 /// In the optimizer's pass a copy costs its 2 bytes; in one of its own 4 more, read again.
@@ -71,7 +74,7 @@ void StepEngine::take_low_copies(Communicator* group) {
   }
 }
 
-/// To where all ranks of the group see them: each then writes what it owns, once.
+/// To where all ranks of the group see them, without their values: each then writes what it owns, once.
 void StepEngine::move_low_copies(std::vector<at::Tensor>& low, const FlatLayout& layout, Communicator& group) {
   const auto first = std::find_if(low.begin(), low.end(), [](const at::Tensor& t) { return t.defined(); });
   const int64_t begin = layout.tensors[static_cast<size_t>(first - low.begin())].offset;
@@ -80,10 +83,8 @@ void StepEngine::move_low_copies(std::vector<at::Tensor>& low, const FlatLayout&
     if (!low[t].defined()) continue;
     const auto& place = layout.tensors[t];
     const auto view = memory.narrow(0, place.offset - begin, place.numel).view(place.shape);
-    view.copy_(low[t]);
     low[t].set_data(view);
   }
-  group.barrier();
 }
 
 void StepEngine::refresh_low_copies() {

@@ -24,7 +24,7 @@ mount_disk() {  # OPTIONS: a new disk, with the run directory's lock, logs and c
 }
 run() {  # ARGUMENTS...: as the process itself
   exec ${without:-} "$fmtrain" "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/run" --set report.progress=off --set report.bootstrap=0 \
-    --set data.validation=null --set data.test=null --set schedule.steps=400 --set checkpoint.every=40 --set checkpoint.keep=1 "$@"
+    --set data.validation=null --set data.test=null --set schedule.steps=200 --set checkpoint.every=40 --set checkpoint.keep=1 "$@"
 }
 steps_done() { if [[ -f $work/run/log.jsonl ]]; then wc -l < "$work/run/log.jsonl"; else echo 0; fi; }
 until_true() {  # WHAT COMMAND...
@@ -68,12 +68,12 @@ verified "a disk of 1.5 checkpoints"
 mount -o "remount,size=$((bytes * 4))" "$work/disk"
 start
 ends_with 0 "room again"
-[[ $(newest) == 400 ]] || fail "no checkpoint at the end"
+[[ $(newest) == 200 ]] || fail "no checkpoint at the end"
 echo "disk of 1.5 checkpoints of $bytes bytes: exit 5 with the first one intact, then room and exit 0"
 
 # No free names, and then some, within one run. The disk has bytes enough.
 mount_disk "size=64m"
-start --set schedule.steps=100000 --set checkpoint.every=200
+start --set schedule.steps=100000 --set checkpoint.every=100
 until_true "a first checkpoint" has_checkpoint
 mount -o "remount,nr_inodes=$(($(df --output=iused "$work/disk" | tail -n 1) + 1))" "$work/disk"
 until_true "a failed save" says "cannot write the checkpoint of step [0-9]+: No space left on device"
@@ -87,7 +87,7 @@ echo "no free names: goes on, and saves once there are some"
 
 # Read-only in the middle, for good: three failed saves, then 5.
 mount_disk "size=64m"
-start --set schedule.steps=100000 --set checkpoint.every=100
+start --set schedule.steps=100000 --set checkpoint.every=60
 until_true "a first checkpoint" has_checkpoint
 for ((i = 0; i < 500; ++i)); do  # while a save has a file open it cannot be
   if mount -o remount,ro "$work/disk" 2> /dev/null; then break; fi
@@ -103,7 +103,7 @@ echo "read-only in the middle: exit 5 with the older one intact"
 without="setpriv --bounding-set=-dac_override,-dac_read_search"
 $without true 2> /dev/null || { echo "a directory that may not be written to: not tried: no setpriv here"; exit 0; }
 mount_disk "size=64m"
-start --set schedule.steps=100000 --set checkpoint.every=200
+start --set schedule.steps=100000 --set checkpoint.every=100
 until_true "a first checkpoint" has_checkpoint
 chmod 500 "$work/disk/checkpoints"
 until_true "a failed save" says "$work/run/checkpoints: cannot write the checkpoint of step [0-9]+: Permission denied"

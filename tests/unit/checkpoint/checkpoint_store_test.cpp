@@ -1,8 +1,11 @@
 // Checkpoints with ranks as threads: any R to any S, damage, retention, and reads that fail. Failing saves: tests/fault.
 #include <cerrno>
+#include <map>
+#include <set>
 
 #include "tests/support/fail_files.h"
 #include "tests/unit/checkpoint/checkpoint_folder.h"
+#include "tests/unit/checkpoint/forwarding_files.h"
 
 namespace fmtrain {
 namespace {
@@ -17,6 +20,43 @@ TEST_F(Checkpoints, AnyNumberOfRanksReadsThatOfAnyOther) {
     EXPECT_EQ(content("checkpoints/latest"), "step-5\n");
     EXPECT_NO_THROW(verify_checkpoint(posix_files(), dir() + "/step-5"));
   }
+}
+
+/// Which shards were read whole, by whom.
+class WholeReads final : public ForwardingFiles {
+ public:
+  int open(const std::string& path, int* fd) override {
+    const int error = ForwardingFiles::open(path, fd);
+    if (!error) names_[*fd] = path.substr(path.find_last_of('/') + 1);
+    return error;
+  }
+  int read(int fd, void* data, size_t bytes, int64_t offset) override {
+    int64_t all = 0;
+    if (size(fd, &all) == 0 && offset == 0 && static_cast<int64_t>(bytes) == all && names_[fd].starts_with("shard-")) shards.insert(names_[fd]);
+    return ForwardingFiles::read(fd, data, bytes, offset);
+  }
+  std::set<std::string> shards;
+
+ private:
+  std::map<int, std::string> names_;
+};
+
+TEST_F(Checkpoints, ARankReadsTheFilesThatHoldWhatItNeeds) {
+  save(4, {5});
+  for (const int ranks : {1, 2, 4, 8})
+    run_ranks(ranks, [&](Communicator& comm) {
+      WholeReads files;
+      CheckpointStore store(dir(), files, comm, 3);
+      Flat flat;
+      flat.values.fill_(-1);
+      ASSERT_TRUE(store.load_newest(flat.share(comm), kFixed));
+      std::set<std::string> needed;
+      const int64_t first = comm.rank() * kAll / ranks, last = (comm.rank() + 1) * kAll / ranks;
+      for (int shard = 0; shard < 4; ++shard)
+        if (first < (shard + 1) * kAll / 4 && shard * kAll / 4 < last) needed.insert(shard_name(shard, 4));
+      EXPECT_EQ(files.shards, needed) << comm.rank() << " of " << ranks;
+      EXPECT_TRUE(at::equal(flat.values.slice(0, first, last), Flat(5).values.slice(0, first, last)));
+    });
 }
 
 TEST_F(Checkpoints, NoneIsAFreshStart) { EXPECT_EQ(load(2), -1); }

@@ -44,6 +44,36 @@ TEST_F(Checkpoints, BytesAreThoseOfFormat1) {
   }
 }
 
+/// From the third block on a file is read ahead: past the page cache by a rank alone, through it by four that all want it.
+TEST_F(Checkpoints, BlocksThatAreReadAheadComeInOrderAndAreChecked) {
+  const auto values = at::arange(14'000'003, at::kInt).remainder(1'000'003).to(at::kFloat);  // four blocks
+  const auto state = [&](const at::Tensor& data) {
+    StateDict dict;
+    dict.pieces.push_back({"param/big", {14'000'003}, 0, data});
+    return dict;
+  };
+  run_ranks(1, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 3);
+    ASSERT_TRUE(store.save(20, state(values), kSmall, kFixed, -1, nullptr));
+  });
+  for (const int ranks : {1, 4})
+    run_ranks(ranks, [&](Communicator& comm) {
+      CheckpointStore store(dir(), posix_files(), comm, 3);
+      const auto found = at::full_like(values, -1);
+      EXPECT_TRUE(store.load_newest(state(found), kFixed).has_value());
+      EXPECT_TRUE(at::equal(found, values)) << ranks;
+    });
+  auto bytes = content(shard(20, 0, 1));
+  bytes[40 << 20] = static_cast<char>(bytes[40 << 20] ^ 1);
+  write(shard(20, 0, 1), bytes);
+  testing::internal::CaptureStderr();
+  run_ranks(1, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 3);
+    EXPECT_THROW(store.load_newest(state(at::empty_like(values)), kFixed), CheckpointError);
+  });
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("is damaged between bytes 33554432 and 50331648"));
+}
+
 /// Pieces that begin in one block and end in the next, read by a target that wants a part from within.
 TEST_F(Checkpoints, AcrossBlocksEveryElementIsRead) {
   run_ranks(1, [&](Communicator& comm) {

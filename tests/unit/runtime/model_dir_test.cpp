@@ -51,6 +51,28 @@ class ModelDir : public TinyModelFolder {
   }
 };
 
+/// Of the encoder's pieces each reader writes its own; together they write all, and each knows the hash of the whole file.
+TEST_F(ModelDir, ReadersOfOneMemoryWriteAPieceEach) {
+  const auto source = model(1);
+  write("base/model.safetensors", safetensors(tensors_of(*source)));
+  const auto whole = model(2);
+  const auto sha256 = load_weights(*whole, path("base")).sha256;
+  const auto shared = model(3);
+  for (auto& p : shared->parameters()) p.value.data().fill_(std::numeric_limits<float>::quiet_NaN());
+  const auto missing = [&] {
+    int64_t tensors = 0;
+    for (const auto& p : shared->parameters()) tensors += p.value.isnan().any().item<bool>();
+    return tensors;
+  };
+  const auto all = missing();
+  EXPECT_EQ(load_share(*shared, path("base"), {}, {0, 2}).sha256, sha256);
+  EXPECT_GT(missing(), all / 4);
+  EXPECT_LT(missing(), all * 3 / 4);
+  for (const auto& p : shared->parameters()) EXPECT_FALSE(p.name.starts_with("classifier") && p.value.isnan().any().item<bool>());
+  EXPECT_EQ(load_share(*shared, path("base"), {}, {1, 2}).sha256, sha256);
+  for (size_t i = 0; i < shared->parameters().size(); ++i) EXPECT_TRUE(at::equal(shared->parameters()[i].value, whole->parameters()[i].value));
+}
+
 TEST_F(ModelDir, EveryTensorIsAccountedFor) {
   const auto source = model(1);
   const auto nan = std::numeric_limits<float>::quiet_NaN();
