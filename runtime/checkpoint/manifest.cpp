@@ -5,8 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <future>
-#include <memory>
-#include <new>
 #include <random>
 #include <stdexcept>
 
@@ -50,21 +48,6 @@ void check_members(const Json& json) {
     check_file(files[r], shard_name(static_cast<int>(r), static_cast<int>(files.size())));
   if (!json.at("fixed").is_object() || !json.at("state").is_object()) reject("fixed or state is not an object");
 }
-
-/// Of one block.
-class BlockMemory {
- public:
-  explicit BlockMemory(From from)
-      : memory_(static_cast<char*>(std::aligned_alloc(kHugePage, kCheckpointBlock + kHugePage)), &std::free), shift_(from == From::kDisk ? 0 : kUnaligned) {
-    if (!memory_) throw std::bad_alloc();
-    prefer_huge_pages(memory_.get(), kCheckpointBlock);  // for direct reads (pages.h)
-  }
-  char* start() const { return memory_.get() + shift_; }
-
- private:
-  std::unique_ptr<char, decltype(&std::free)> memory_;
-  size_t shift_;
-};
 
 /// Lines of one list that the other does not have.
 std::string missing(const Json& list, const Json& other) {
@@ -111,20 +94,21 @@ void read_blocks(FileOps& files, int fd, const Json& entry, From from, const std
   if (const int error = files.size(fd, &size)) reject(std::string("cannot be read: ") + std::strerror(error));
   if (size != entry.at("bytes").get<int64_t>())
     reject("has " + std::to_string(size) + " bytes, the manifest says " + entry.at("bytes").dump());
-  BlockMemory block(from), next(from);
+  auto block = huge_memory(kCheckpointBlock + kUnaligned), next = huge_memory(kCheckpointBlock + kUnaligned);  // for direct reads (pages.h)
+  const auto start = [&](const HugeMemory& memory) { return memory.get() + (from == From::kDisk ? 0 : kUnaligned); };
   const auto bytes = [&](int64_t at) { return static_cast<size_t>(std::min(kCheckpointBlock, size - at)); };
   std::future<int> reading;  // after its memory: it is waited for before that goes
   for (int64_t at = 0; at < size; at += kCheckpointBlock) {
-    const int error = reading.valid() ? reading.get() : files.read(fd, block.start(), bytes(at), at);
+    const int error = reading.valid() ? reading.get() : files.read(fd, start(block), bytes(at), at);
     const int64_t following = at + kCheckpointBlock;
     if (!error && at > 0 && following < size)
-      reading = std::async(std::launch::async | std::launch::deferred, [&, following] { return files.read(fd, next.start(), bytes(following), following); });
+      reading = std::async(std::launch::async | std::launch::deferred, [&, following] { return files.read(fd, start(next), bytes(following), following); });
     const std::string place = "between bytes " + std::to_string(at) + " and " + std::to_string(at + static_cast<int64_t>(bytes(at)));
     if (error) reject("cannot be read " + place + ": " + std::strerror(error));
     const auto& expected = entry.at("blocks")[static_cast<size_t>(at / kCheckpointBlock)];
-    const auto found = xxh3_hex(block.start(), bytes(at));
+    const auto found = xxh3_hex(start(block), bytes(at));
     if (found != expected) reject("is damaged " + place + ": its hash is " + found + ", the manifest says " + expected.dump());
-    if (!use({block.start(), bytes(at)}, at)) return;
+    if (!use({start(block), bytes(at)}, at)) return;
     if (reading.valid()) reading.wait(), std::swap(block, next);
   }
 }

@@ -1,4 +1,12 @@
 // The bytes of a shard: those of every earlier version, in parts of one block.
+#include <malloc.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <fstream>
+#include <thread>
+
+#include "runtime/checkpoint/manifest.h"
 #include "runtime/hash.h"
 #include "tests/unit/checkpoint/checkpoint_folder.h"
 
@@ -72,6 +80,36 @@ TEST_F(Checkpoints, BlocksThatAreReadAheadComeInOrderAndAreChecked) {
     EXPECT_THROW(store.load_newest(state(at::empty_like(values)), kFixed), CheckpointError);
   });
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("is damaged between bytes 33554432 and 50331648"));
+}
+
+int64_t resident_bytes() {
+  int64_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+/// Every thread has a heap, which keeps what it has once had: each thread that had read a save back left 2 to 32 MiB there.
+TEST_F(Checkpoints, ReadingLeavesNoMemoryInTheHeapsOfThreads) {
+  constexpr int kThreads = 8;
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);  // as in launch/main.cpp
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  run_ranks(1, [&](Communicator& comm) {
+    CheckpointStore store(dir(), posix_files(), comm, 3);
+    ASSERT_TRUE(store.save(20, two_blocks(), kSmall, kFixed, -1, nullptr));
+  });
+  const auto entry = read_manifest(posix_files(), dir() + "/step-20").at("files")[0];
+  std::barrier together(kThreads);  // so that no two use one heap
+  const auto read = [&](int fd) {
+    read_blocks(posix_files(), fd, entry, From::kCache, [&](std::string_view, int64_t) {
+      together.arrive_and_wait();
+      return true;
+    });
+  };
+  const auto before = resident_bytes();
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < kThreads; ++t) threads.emplace_back([&] { with_file(posix_files(), dir() + "/step-20", entry, read); });
+  threads.clear();
+  EXPECT_LT(resident_bytes() - before, 16 << 20);
 }
 
 /// Pieces that begin in one block and end in the next, read by a target that wants a part from within.
