@@ -13,23 +13,22 @@ using MaybeTensor = std::optional<at::Tensor>;
 using OneDnnLinear = at::Tensor(const at::Tensor& x, const at::Tensor& w, const MaybeTensor& b, c10::string_view post_op,
                                 c10::List<std::optional<at::Scalar>> scalars, std::optional<c10::string_view> algorithm);
 
-const std::optional<c10::TypedOperatorHandle<OneDnnLinear>>& one_dnn() {
-  static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<OneDnnLinear>> {
-    const auto found = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
-    if (!found) return std::nullopt;
-    return found->typed<OneDnnLinear>();
-  }();
+template <class Signature>
+std::optional<c10::TypedOperatorHandle<Signature>> operation(const char* name) {
+  const auto found = c10::Dispatcher::singleton().findSchema({name, ""});
+  if (!found) return std::nullopt;
+  return found->typed<Signature>();
+}
+
+const auto& one_dnn() {
+  static const auto handle = operation<OneDnnLinear>("mkldnn::_linear_pointwise");
   return handle;
 }
 
 using OneDnnPack = at::Tensor(const at::Tensor& w, std::optional<c10::SymInt> rows);
 
-const std::optional<c10::TypedOperatorHandle<OneDnnPack>>& one_dnn_pack() {
-  static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<OneDnnPack>> {
-    const auto found = c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""});
-    if (!found) return std::nullopt;
-    return found->typed<OneDnnPack>();
-  }();
+const auto& one_dnn_pack() {
+  static const auto handle = operation<OneDnnPack>("mkldnn::_reorder_linear_weight");
   return handle;
 }
 
