@@ -127,7 +127,7 @@ void RunOutputs::take_directory() {
   throw Error(ExitCode::kLocked, main() ? refused : dir_ + ": in use by another run, which rank 0 names");
 }
 
-/// On rank 0: makes and locks it, and removes the records of an earlier start. No more: ranks that wait meanwhile record no fault.
+/// On rank 0: makes and locks it, and removes the records of an earlier start and what it left half written. No more: ranks that wait meanwhile record no fault.
 void RunOutputs::make_directory() {
   std::error_code error;
   fs::create_directories(dir_, error);
@@ -137,6 +137,9 @@ void RunOutputs::make_directory() {
   lock_ = std::make_unique<RunLock>(posix_files(), dir_, this_process(options_.host, options_.job, options_.restart));
   clear_exit(dir_);
   clear_failure(dir_);
+  remove_temporaries(posix_files(), dir_, [](const std::string& name) {
+    return name == "config.yaml" || name == "before.json" || name == "restarts.json" || name.starts_with("report.");
+  });
 }
 
 RunOutputs::~RunOutputs() {

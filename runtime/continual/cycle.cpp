@@ -131,6 +131,17 @@ std::optional<CycleState> Cycles::unfinished() const {
   return cycles.back();
 }
 
+void Cycles::remove_leftovers() const {
+  FileOps& files = registry_.files();
+  const std::string &top = registry_.directory(), place = top + "/cycles";
+  remove_temporaries(files, top, [](const std::string& name) { return name == "drift.jsonl" || name == "continual.html"; });
+  remove_temporaries(files, place, [](const std::string& name) { return name.starts_with("window.") || name.starts_with("reference."); });
+  std::vector<std::string> names;
+  files.list(place, &names);
+  for (const auto& name : names)  // each a directory of its cycle alone
+    if (version_of(name)) remove_temporaries(files, place + "/" + name, [](const std::string&) { return true; });
+}
+
 CycleState Cycles::begin(const Json& trigger, int64_t version, int64_t now) {
   const auto cycles = all();
   if (!cycles.empty() && cycles.back().stage != CycleStage::kPublished) throw std::logic_error("a cycle is unfinished");

@@ -56,6 +56,10 @@ class Cycles {
  public:
   Cycles(Registry& registry, Fence fence) : registry_(registry), fence_(std::move(fence)) {}
 
+  /// The temporaries that a killed owner of the lock left beside files that are replaced under it, as far as possible. Only for
+  /// its new owner, before it writes.
+  void remove_leftovers() const;
+
   /// Oldest first. CheckpointError where one is damaged.
   std::vector<CycleState> all() const;
   static std::vector<PastCycle> history(const std::vector<CycleState>& cycles);

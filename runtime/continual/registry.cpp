@@ -52,13 +52,6 @@ std::string shortened(const std::string& reason) {
   return reason.substr(0, end);
 }
 
-/// X, of a temporary that replace_file makes to replace X (file_ops.h): X.tmp- and 16 hexadecimal digits; "" of other names.
-std::string replaced_by(const std::string& name) {
-  const size_t mark = name.rfind(".tmp-");
-  if (mark == std::string::npos || name.size() - mark != 5 + 16) return "";
-  return name.find_first_not_of("0123456789abcdef", mark + 5) == std::string::npos ? name.substr(0, mark) : "";
-}
-
 /// 123 of 000123.json; 0 of other names.
 int64_t card_of(const std::string& name) { return name.ends_with(".json") ? version_of(name.substr(0, name.size() - 5)) : 0; }
 
@@ -174,24 +167,15 @@ RegistryWriter::RegistryWriter(Registry& registry, Fence fence) : registry_(regi
   if (now.last.number > (lines.empty() ? 0 : lines.back().number)) append_audit(now.last);
 }
 
-/// Unfinished copies and removals of versions, and temporaries of the files that are replaced; nothing that others put there.
+/// Unfinished copies and removals of versions, and temporaries of the files that are replaced under this lock; nothing that others
+/// put there.
 void RegistryWriter::remove_leftovers() const {
   FileOps& files = registry_.files();
-  const auto remove = [&](const std::string& place, const std::function<bool(const std::string& name)>& ours) {
-    for (const auto& name : list(files, place))
-      if (ours(name)) remove_tree(files, place + "/" + name);
-  };
-  const std::string& top = registry_.directory();
-  remove(top, [](const std::string& name) {
-    const std::string of = replaced_by(name);
-    return of == "aliases.json" || of == "audit.jsonl";
-  });
-  remove(top + "/versions", [](const std::string& name) {
-    return (name.starts_with(".tmp-") || name.starts_with(".del-")) && version_of(name.substr(5));
-  });
-  remove(top + "/cards", [](const std::string& name) { return card_of(replaced_by(name)) > 0; });
-  for (const auto& name : list(files, top + "/cycles"))  // each a directory of its cycle alone
-    if (version_of(name)) remove(top + "/cycles/" + name, [](const std::string& file) { return !replaced_by(file).empty(); });
+  const std::string &top = registry_.directory(), versions = top + "/versions";
+  remove_temporaries(files, top, [](const std::string& name) { return name == "aliases.json" || name == "audit.jsonl"; });
+  remove_temporaries(files, top + "/cards", [](const std::string& name) { return card_of(name) > 0; });
+  for (const auto& name : list(files, versions))
+    if ((name.starts_with(".tmp-") || name.starts_with(".del-")) && version_of(name.substr(5))) remove_tree(files, versions + "/" + name);
 }
 
 int64_t RegistryWriter::next_version() const {

@@ -76,6 +76,7 @@ ContinualRunner::ContinualRunner(const Config& config, Crew& crew, ContinualCloc
   clear_exit(place);  // of the command before
   clear_failure(place);
   cycles_.emplace(registry_, cycles_fence(registry_, *lock_));
+  cycles_->remove_leftovers();
 }
 
 int64_t ContinualRunner::champion() const {

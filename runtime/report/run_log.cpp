@@ -142,6 +142,10 @@ void clear_exit(const std::string& run_dir) {
   std::error_code error;
   std::filesystem::remove(run_dir + "/exit.json", error);
   if (error) throw StorageError(run_dir + "/exit.json: cannot remove: " + error.message());
+  std::vector<std::string> names;
+  posix_files().list(run_dir, &names);
+  for (const auto& name : names)
+    if (name.starts_with("exit.json.rank-")) posix_files().unlink(run_dir + "/" + name);
 }
 
 }  // namespace fmtrain

@@ -73,7 +73,7 @@ struct ExitRecord {
 /// run_dir/exit.json, complete or not there at all. The first rank wins: false, and nothing changes, when the file exists or
 /// cannot be written. Never throws: it runs while a program fails.
 bool write_exit(const std::string& run_dir, const ExitRecord& record) noexcept;
-/// Removes the exit.json of an earlier start.
+/// Removes the exit.json of an earlier start, and what ranks of it left that were killed while they wrote theirs.
 void clear_exit(const std::string& run_dir);
 
 }  // namespace fmtrain

@@ -78,6 +78,7 @@ CycleState run(FileOps& files, const std::string& place, int64_t fence, double g
   Registry registry(files, place);
   RegistryWriter writer(registry, {fence, {}});
   Cycles cycles(registry, {fence, {}});
+  cycles.remove_leftovers();
   auto state = cycles.unfinished();
   if (!state) state = cycles.begin({{"kind", "drift"}}, writer.next_version(), 1'700'000'000);
   SmallWork work(registry, writer, gain);
@@ -162,6 +163,22 @@ TEST_F(CycleTest, KilledAtEveryCallItEndsTheSame) {
   for (const auto stage :
        {CycleStage::kTriggered, CycleStage::kDataFrozen, CycleStage::kTrained, CycleStage::kEvaluated, CycleStage::kDecided})
     EXPECT_GE(kills[stage], 20) << cycle_stage_name(stage);
+}
+
+TEST_F(CycleTest, LeftoversOfAKilledOwnerGoAndTheFilesOfOthersStay) {
+  Registry r = registry();
+  RegistryWriter writer(r, {1, {}});
+  std::filesystem::create_directories(path("registry/cycles/000001"));
+  std::filesystem::create_directories(path("registry/cycles/mine"));
+  const std::string random = ".tmp-0123456789abcdef";
+  const std::vector<std::string> ours{"drift.jsonl" + random, "continual.html" + random, "cycles/window.jsonl" + random,
+                                      "cycles/reference.conll" + random, "cycles/000001/state.json" + random},
+      others{"aliases.json" + random, "notes.html" + random, "cycles/notes" + random, "cycles/mine/notes" + random};
+  for (const auto* names : {&ours, &others})
+    for (const auto& name : *names) write("registry/" + name, "x");
+  Cycles(r, {1, {}}).remove_leftovers();
+  for (const auto& name : ours) EXPECT_FALSE(std::filesystem::exists(path("registry/" + name))) << name;
+  for (const auto& name : others) EXPECT_TRUE(std::filesystem::exists(path("registry/" + name))) << name;
 }
 
 TEST_F(CycleTest, AnEarlierRunThatWakesUpWritesNothing) {

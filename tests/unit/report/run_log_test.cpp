@@ -175,6 +175,13 @@ TEST_F(ExitTest, AnEarlierOneIsCleared) {
   EXPECT_EQ(Json::parse(content("exit.json")).at("step"), 9);
 }
 
+TEST_F(ExitTest, WhatKilledRanksLeftIsCleared) {
+  for (const char* name : {"exit.json.rank-0", "exit.json.rank-12.tmp-0123456789abcdef", "exit.json.mine"}) write(name, "{");
+  clear_exit(folder_.string());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(content("exit.json.mine"), "{");
+}
+
 TEST_F(ExitTest, NeverThrows) {
   EXPECT_FALSE(write_exit(path("no such folder"), {1, "r", 0, "h", "init", 0}));
   EXPECT_TRUE(write_exit(folder_.string(), {1, "bad \xff byte\n\x1b[31m", 0, "h", "init", 0}));

@@ -40,6 +40,24 @@ TEST_F(RunOutputsTest, AllRanksLeaveWhenTheRunWasTakenOver) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "model"));
 }
 
+/// As a kill leaves them: the next start removes what it would replace itself, also where it goes on with a run, and nothing else.
+TEST_F(RunOutputsTest, WhatAKilledStartLeftHalfWrittenIsRemoved) {
+  const std::string random = ".tmp-0123456789abcdef";
+  const std::vector<std::string> ours{"config.yaml", "before.json", "restarts.json", "report.html", "exit.json.rank-1", "failure.txt"};
+  for (const auto& name : ours) write(name + random, "");
+  write("notes.txt" + random, "mine");
+  Config config;
+  config.run.dir = folder_.string();
+  config.report.progress = Progress::kOff;
+  run_ranks(2, [&](Communicator& comm) {
+    RunOptions options;
+    options.resume = true;
+    RunOutputs outputs(config, comm, options);
+  });
+  for (const auto& name : ours) EXPECT_FALSE(std::filesystem::exists(path(name + random))) << name;
+  EXPECT_EQ(content("notes.txt" + random), "mine");
+}
+
 TEST(PrecisionWarning, NamesAFasterOne) {
   const std::string with = "x86-64 avx2 avx512f avx512_bf16, AMD EPYC", without = "x86-64 avx2, AMD EPYC";
   EXPECT_EQ(precision_warning(Precision::kFp32, without), "");

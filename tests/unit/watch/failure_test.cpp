@@ -56,6 +56,7 @@ TEST_F(Failure, OfTheFirstRankStaysAndAHangLeavesOneOfEveryRank) {
   EXPECT_THAT(content("failure.txt"), HasSubstr("Noticed first by rank 2"));
   for (const int rank : {0, 1, 2, 3}) EXPECT_EQ(json("failure.rank-" + std::to_string(rank) + ".json").at("rank"), rank);
   EXPECT_LT(content("failure.rank-0.json").size(), 20'000u);
+  for (const char* name : {"failure.txt.tmp-0123456789abcdef", "failure.rank-0.json.tmp-0123456789abcdef"}) write(name, "");  // killed
   clear_failure(folder_.string());
   EXPECT_TRUE(std::filesystem::is_empty(folder_.string()));
 }
