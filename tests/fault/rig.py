@@ -136,7 +136,12 @@ class Job:
 
     def started(self):
         """All ranks run."""
-        return wait_until(lambda: len(self.pids()) == self.size and self.pids(), 30, "the ranks start")
+        end = time.monotonic() + 30
+        while len(self.pids()) < self.size:
+            expect(self.process.poll() is None, f"ended with {self.process.poll()} before all ranks ran: {self.output()[-1000:]}")
+            expect(time.monotonic() < end, f"after 30 s only ranks {sorted(self.known)} run: {self.output()[-1000:]}")
+            time.sleep(0.005)
+        return self.known
 
     def send(self, number, ranks):
         """A signal to the ranks given, or "all"."""
