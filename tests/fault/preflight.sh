@@ -8,14 +8,18 @@ export FMTRAIN_WAIT_LIMIT=6 FMTRAIN_WATCH_PERIOD=0.2
 
 ranks() { pgrep -f "^$fmtrain check .*run.dir=$work/" || true; }
 hit() {  # SIGNAL: of a rank that has joined; sets code and took (ms)
-  local began i
+  local began i both=()
   timeout -k 5 60 mpirun -np 2 "$fmtrain" check "$source/configs/tiny_cpu.yaml" --set "run.dir=$work/run" > "$work/output" 2>&1 &
   job=$!
-  for ((i = 0; i < 5000; ++i)); do  # until the storage is tried
+  for ((i = 0; i < 1000 && ${#both[@]} < 2; ++i)); do
+    mapfile -t both < <(ranks)
+    sleep 0.01
+  done
+  rank=${both[1]}
+  for ((i = 0; i < 5000; ++i)); do  # until the storage is tried: no longer than 50 ms
     if compgen -G "$work/.fmtrain-check-*" > /dev/null; then break; fi
     sleep 0.002
   done
-  rank=$(ranks | tail -n 1)
   kill "-$1" "$rank"
   began=$(date +%s%N)
   code=0

@@ -20,15 +20,17 @@ saved() {  # DIRECTORY: and went on
   [[ $(grep -c "\"step\":$((step + 1))," "$work/$1/log.jsonl") == 1 ]] || fail "$1: did not go on from step $step"
   echo "$1: saved at step $step after $2 s of a minute, and went on"
 }
-ran() { echo $(($(date +%s) - $(date -d "$(of_job StartTime)" +%s))); }
+begun() { wait_for 90 '[[ $(of_job JobState) == RUNNING ]]' "the job does not start" && date -d "$(of_job StartTime)" +%s; }
+signal_begun=$(begun)
+late_begun=$(job=$late && begun)
 wait_for 90 '[[ -e $work/signal/exit.json ]]' "no end at the signal"
-after=$(ran)
+after=$(($(stat -c %Y "$work/signal/exit.json") - signal_begun))
 ((after < 48)) || fail "the signal came after $after s"
 saved signal "$after"
 scancel "$job"
 job=$late
 wait_for 90 '[[ -e $work/late/exit.json ]]' "no end in time"
-after=$(ran)
+after=$(($(stat -c %Y "$work/late/exit.json") - late_begun))
 ((after >= 48 && after < 55)) || fail "ended after $after s, not ten before the end"
 saved late "$after"
 if grep -q TIME "$work"/output-late*; then fail "Slurm ended it: $(grep TIME "$work"/output-late*)"; fi

@@ -25,6 +25,16 @@ inline double seconds_now() { return std::chrono::duration<double>(std::chrono::
 
 class RunLockTest : public TemporaryFolder {
  protected:
+  void SetUp() override {  // in memory where that is possible: no stall of a disk is taken for a wait
+    TemporaryFolder::SetUp();
+    const auto memory = std::filesystem::path("/dev/shm") / folder_.filename();
+    std::error_code error;
+    if (std::filesystem::create_directories(memory, error)) {
+      remove_tree(posix_files(), folder_.string());
+      folder_ = memory;
+    }
+  }
+
   struct Attempt {
     std::unique_ptr<RunLock> lock;
     int code = 0;

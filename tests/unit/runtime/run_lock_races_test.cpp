@@ -27,15 +27,6 @@ struct Found {
 
 class RunLockRaces : public RunLockTest {
  protected:
-  void SetUp() override {  // in memory where that is possible: thousands of starts, and nothing here depends on a disk
-    RunLockTest::SetUp();
-    const auto memory = std::filesystem::path("/dev/shm") / folder_.filename();
-    std::error_code error;
-    if (std::filesystem::create_directories(memory, error)) {
-      remove_tree(posix_files(), folder_.string());
-      folder_ = memory;
-    }
-  }
   std::ptrdiff_t count_claims() const {
     const auto all = names();
     return std::count_if(all.begin(), all.end(), [](const auto& name) { return name.starts_with("lock.json.next-"); });
