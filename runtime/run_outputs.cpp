@@ -127,7 +127,8 @@ void RunOutputs::take_directory() {
   throw Error(ExitCode::kLocked, main() ? refused : dir_ + ": in use by another run, which rank 0 names");
 }
 
-/// On rank 0: makes and locks it, and removes the records of an earlier start and what it left half written. No more: ranks that wait meanwhile record no fault.
+/// On rank 0: makes and locks it, and removes the records of an earlier start and what it left half written. No more: ranks that wait
+/// meanwhile record no fault.
 void RunOutputs::make_directory() {
   std::error_code error;
   fs::create_directories(dir_, error);

@@ -2,7 +2,7 @@
 set(architecture ${CMAKE_CURRENT_SOURCE_DIR}/architecture)
 add_test(NAME architecture_sources COMMAND bash ${architecture}/sources.sh ${CMAKE_SOURCE_DIR})
 add_test(NAME architecture_rules_can_fail COMMAND bash ${architecture}/sources_test.sh ${architecture}/sources.sh)
-set_tests_properties(architecture_sources architecture_rules_can_fail PROPERTIES LABELS unit TIMEOUT 180)
+set_tests_properties(architecture_sources architecture_rules_can_fail PROPERTIES LABELS unit TIMEOUT 60)
 if(NOT FMTRAIN_SANITIZE)
   add_test(NAME architecture_binary COMMAND bash ${architecture}/binary.sh $<TARGET_FILE:fmtrain> ${CMAKE_BINARY_DIR})
   set_tests_properties(architecture_binary PROPERTIES LABELS unit TIMEOUT 60)

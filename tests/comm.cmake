@@ -1,5 +1,5 @@
 # One contract for all communicators: threads in one process, MPI at several world sizes, NCCL where it is built.
-fmtrain_test(comm_threads LIBRARY fmtrain_comm LABELS unit TIMEOUT 300 SOURCES
+fmtrain_test(comm_threads LIBRARY fmtrain_comm LABELS unit TIMEOUT 120 SOURCES
   unit/comm/threads_contract_test.cpp multirank/comm_contract.cpp multirank/comm_parts_contract.cpp)
 fmtrain_test(placement_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 60 SOURCES
   unit/launch/placement_test.cpp ${CMAKE_SOURCE_DIR}/launch/placement.cpp)

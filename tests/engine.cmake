@@ -8,7 +8,7 @@ fmtrain_test(leaf_window_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SO
 fmtrain_test(low_copy_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/low_copy_test.cpp support/small_training.cpp)
 fmtrain_test(average_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/average_test.cpp support/small_training.cpp)
 fmtrain_test(unfreeze_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/unfreeze_test.cpp support/small_training.cpp)
-fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 300 SOURCES
+fmtrain_test(sharded_engine_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES
   unit/sharded_engine_test.cpp support/small_training.cpp)
 fmtrain_test(shard_groups_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 240 SOURCES unit/shard_groups_test.cpp support/small_training.cpp)
 fmtrain_test(loss_scale_test LIBRARY fmtrain_runtime LABELS unit TIMEOUT 120 SOURCES unit/loss_scale_test.cpp support/small_training.cpp)

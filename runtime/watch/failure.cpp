@@ -79,8 +79,8 @@ void clear_failure(const std::string& run_dir) noexcept try {
   std::vector<std::string> names;
   posix_files().list(run_dir, &names);
   for (const auto& name : names)
-    if (name == "failure.json" || name == "failure.txt" || name.starts_with("failure.rank-")) ::unlink((run_dir + "/" + name).c_str());
-  remove_temporaries(posix_files(), run_dir, [](const std::string& name) { return name == "failure.txt"; });
+    if (name == "failure.json" || name == "failure.txt" || name.starts_with("failure.txt.tmp-") || name.starts_with("failure.rank-"))
+      ::unlink((run_dir + "/" + name).c_str());
 } catch (...) {
 }
 

@@ -21,8 +21,7 @@ namespace fmtrain {
 namespace {
 
 constexpr int kFrames = 66, kHandlerFrames = 2;  ///< the handler itself and the kernel's return from it
-constexpr std::chrono::milliseconds kNap{5};
-constexpr int kNaps = 200;  ///< counted, not timed: a machine that stood still gave the thread no time to answer either
+constexpr std::chrono::milliseconds kPatience{1000}, kNap{5};
 constexpr size_t kNameBytes = 300;  ///< names of templates have no end
 
 void* frames[kFrames];
@@ -86,7 +85,8 @@ std::vector<std::string> stack() {
   if (!watched_id) return {};
   frames_found = -1;
   if (pthread_kill(watched, signal_number()) != 0) return {"no answer: the thread has ended"};
-  for (int nap = 0; frames_found < 0 && nap < kNaps; ++nap) std::this_thread::sleep_for(kNap);
+  const auto start = std::chrono::steady_clock::now();
+  while (frames_found < 0 && std::chrono::steady_clock::now() - start < kPatience) std::this_thread::sleep_for(kNap);
   const int count = frames_found.load(std::memory_order_acquire);
   if (count < 0) return {"no answer: " + state_of_thread(watched_id)};
   std::vector<std::string> lines;

@@ -77,7 +77,7 @@ def orphan(folder, delay):
 
 def killed_launchers(folder):
     count = trials(3, 20)
-    seconds, failed = run_trials(lambda case: orphan(folder, case), [random.uniform(0, 2) for _ in range(count)], workers=1)
+    seconds, failed = run_trials(lambda case: orphan(folder, case), [random.uniform(0, 2) for _ in range(count)], workers=3)
     return report("R9", f"launcher of {RANKS} ranks killed at a random instant", count, failed, f"ranks gone after {spread(seconds)}")
 
 
